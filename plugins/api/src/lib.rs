@@ -1,0 +1,139 @@
+//! The contract between Recado and a channel plugin.
+//!
+//! A plugin knows one outside service. It is given a rendered [`Message`] and answers what became of it; it never
+//! retries, logs, stores, renders, or learns which tenant it works for. The core owns all of that.
+//!
+//! A plugin folder holds a `plugin.toml` (read as a [`Manifest`]) and something that implements [`Plugin`].
+//! [`Plugin::open`] turns one account's settings into a [`Channel`], which the core keeps and shares between calls,
+//! so that parsed settings and connections live as long as the account does.
+
+pub mod http;
+mod manifest;
+pub mod net;
+mod outcome;
+mod settings;
+
+#[cfg(feature = "testing")]
+pub mod conformance;
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+pub use manifest::{AddressKind, Idempotency, Limits, Manifest, ManifestError, Provider, Setting, SettingKind, Unknown};
+pub use outcome::{Failure, Hint, Lookup, Receipt, SendError};
+pub use settings::{Settings, SettingsError};
+
+/// What a plugin folder supplies: a channel, through one or more providers.
+pub trait Plugin: Send + Sync + 'static {
+    /// The folder's `plugin.toml`.
+    fn manifest(&self) -> &Manifest;
+
+    /// Opens one account. Must not touch the network: a wrong password is found by [`Channel::check`], a missing
+    /// one here. `provider` is one of the manifest's; `settings` satisfy its schema, including secrets in clear.
+    fn open(&self, provider: &str, settings: &Settings, host: &Host) -> Result<Arc<dyn Channel>, SettingsError>;
+}
+
+/// One opened account of a provider.
+#[async_trait]
+pub trait Channel: Send + Sync + 'static {
+    /// Hands one message to the provider, once. At most one request that can make a message may be written; look-ups
+    /// before it are free. Must end within [`Host::timeout`] (HTTP: the contract's client sees to it).
+    async fn send(&self, message: &Message) -> Result<Receipt, SendError>;
+
+    /// Would a message be accepted now? Asks for no more rights than sending does and never reaches a person.
+    /// `Ok` holds a sentence for the operator, `Err` what is wrong and what would cure it.
+    async fn check(&self) -> Result<String, String>;
+
+    /// Asks the provider whether the attempt that began at `since` was taken after all. Only called when the
+    /// manifest says `lookup = true`.
+    async fn lookup(&self, message: &Message, since: SystemTime) -> Lookup {
+        let _ = (message, since);
+        Lookup::Undecided
+    }
+}
+
+/// What the core lends to an opened account.
+#[derive(Clone)]
+pub struct Host {
+    /// The only way to the outside over HTTP.
+    pub http: http::Http,
+    /// Which addresses may be connected to; plugins that open sockets of their own (SMTP) ask it.
+    pub guard: Arc<net::Guard>,
+    /// The longest a call may take, answer included.
+    pub timeout: Duration,
+    /// Name this program gives of itself (SMTP `EHLO`, host part of a `Message-ID`).
+    pub hostname: Arc<str>,
+}
+
+/// One rendered message for one recipient.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Message {
+    /// The delivery's id: the same on every attempt, so it is the idempotency key where a provider takes one.
+    pub id: String,
+    /// The kind of notification, e.g. `appointment_reminder`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub channel: String,
+    pub recipient: Recipient,
+    pub subject: Option<String>,
+    /// Always present: the plainest form.
+    pub text: String,
+    pub html: Option<String>,
+    /// Custom e-mail headers, names already allow-listed and values free of CR, LF and NUL.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub headers: Vec<(String, String)>,
+    pub actions: Vec<Action>,
+    #[serde(skip)]
+    pub attachments: Vec<Attachment>,
+    pub data: Arc<serde_json::Value>,
+    /// 1 for the first.
+    pub attempt: u32,
+    /// What an earlier receipt for the same account and address asked to remember.
+    #[serde(skip)]
+    pub memory: Option<serde_json::Value>,
+}
+
+impl Message {
+    /// The text, with the actions as a numbered list for channels without buttons.
+    pub fn text_with_actions(&self) -> String {
+        let mut out = self.text.clone();
+        for (n, action) in self.actions.iter().enumerate() {
+            out.push_str(if n == 0 { "\n\n" } else { "\n" });
+            out.push_str(&format!("{}. {}", n + 1, action.title));
+        }
+        out
+    }
+}
+
+/// Who a message is for. Addresses are normalised: `phone` is E.164 with the plus.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Recipient {
+    pub contact_id: Option<String>,
+    /// The app's own id of this person.
+    pub external_id: Option<String>,
+    pub name: Option<String>,
+    pub phone: Option<String>,
+    pub email: Option<String>,
+}
+
+/// A button, or a line of a numbered list where the channel has no buttons.
+#[derive(Debug, Clone, Serialize, Deserialize, PartialEq)]
+pub struct Action {
+    /// What the person sees.
+    pub title: String,
+    /// What comes back when it is chosen.
+    pub value: String,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Attachment {
+    pub filename: String,
+    /// A media type, e.g. `text/calendar`.
+    pub content_type: String,
+    pub content: bytes::Bytes,
+}

@@ -1,0 +1,235 @@
+//! `plugin.toml` as a type: everything about a channel that is data.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::settings::{Settings, SettingsError};
+
+/// A plugin folder's `plugin.toml`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Manifest {
+    /// The channel's name, as callers write it: `email`.
+    pub channel: String,
+    /// For people: `E-mail`.
+    pub title: String,
+    /// Which of a recipient's addresses it needs.
+    pub address: AddressKind,
+    /// At least one; the first is the default.
+    #[serde(rename = "provider")]
+    pub providers: Vec<Provider>,
+}
+
+/// Which address of a recipient a channel writes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AddressKind {
+    Phone,
+    Email,
+    /// Phone, else e-mail.
+    PhoneOrEmail,
+    /// None: the account itself is the destination.
+    None,
+}
+
+/// One outside service that can carry the channel.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Provider {
+    pub name: String,
+    /// Has a subject line.
+    #[serde(default)]
+    pub subject: bool,
+    /// Takes HTML beside text.
+    #[serde(default)]
+    pub html: bool,
+    /// Shows `actions` as buttons; elsewhere they become a numbered list.
+    #[serde(default)]
+    pub buttons: bool,
+    #[serde(default)]
+    pub attachments: bool,
+    /// Longest text in characters, after which the provider refuses or cuts.
+    pub max_length: Option<usize>,
+    #[serde(default)]
+    pub limits: Limits,
+    #[serde(default)]
+    pub unknown: Unknown,
+    #[serde(default)]
+    pub idempotency: Option<Idempotency>,
+    #[serde(default)]
+    pub settings: Vec<Setting>,
+}
+
+/// What one account bears; tenant settings and `config.toml` may lower it.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Limits {
+    /// Calls at the same time.
+    pub concurrency: u32,
+    pub rate_per_minute: Option<u32>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { concurrency: 8, rate_per_minute: None }
+    }
+}
+
+/// What may be done when nobody knows whether the provider took a message.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Unknown {
+    /// Seconds to wait before the look-up or the one retry.
+    pub wait_seconds: u64,
+    /// [`crate::Channel::lookup`] is implemented.
+    pub lookup: bool,
+}
+
+impl Default for Unknown {
+    fn default() -> Self {
+        Self { wait_seconds: 300, lookup: false }
+    }
+}
+
+impl Unknown {
+    pub fn wait(self) -> Duration {
+        Duration::from_secs(self.wait_seconds)
+    }
+}
+
+/// The provider drops a second message that carries the same `Message::id`.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Idempotency {
+    /// For how long; absent: for ever.
+    pub window_seconds: Option<u64>,
+}
+
+/// One setting of an account.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Setting {
+    /// camelCase, as callers write it.
+    pub name: String,
+    pub kind: SettingKind,
+    #[serde(default)]
+    pub required: bool,
+    /// Used when absent.
+    pub default: Option<Value>,
+    /// For `kind = "choice"`.
+    #[serde(default)]
+    pub choices: Vec<String>,
+    /// One sentence for people.
+    pub help: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SettingKind {
+    Text,
+    /// Encrypted at rest, never shown again.
+    Secret,
+    /// Checked against the outbound rules when it is saved.
+    Url,
+    /// A host name, checked like a URL's host.
+    Host,
+    Email,
+    Phone,
+    Integer,
+    Boolean,
+    Choice,
+    /// A flat object of texts, e.g. extra HTTP headers.
+    Map,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct ManifestError(pub String);
+
+impl Manifest {
+    /// Reads a `plugin.toml`. `path` is only named in errors.
+    pub fn parse(path: &str, text: &str) -> Result<Self, ManifestError> {
+        let manifest: Self = toml::from_str(text).map_err(|e| ManifestError(format!("{path}: {e}")))?;
+        if manifest.providers.is_empty() {
+            return Err(ManifestError(format!("{path}: a channel needs at least one [[provider]]")));
+        }
+        for provider in &manifest.providers {
+            for setting in &provider.settings {
+                if setting.kind == SettingKind::Choice && setting.choices.is_empty() {
+                    return Err(ManifestError(format!("{path}: setting \"{}\" needs \"choices\"", setting.name)));
+                }
+            }
+        }
+        Ok(manifest)
+    }
+
+    pub fn provider(&self, name: &str) -> Option<&Provider> {
+        self.providers.iter().find(|p| p.name == name)
+    }
+}
+
+impl Provider {
+    pub fn is_secret(&self, setting: &str) -> bool {
+        self.settings.iter().any(|s| s.name == setting && s.kind == SettingKind::Secret)
+    }
+
+    /// Checks what a caller sent against the schema and fills in defaults. All faults at once. Whether a URL may be
+    /// reached is not judged here: that needs the network guard.
+    pub fn validate(&self, mut settings: Settings) -> Result<Settings, Vec<SettingsError>> {
+        let mut errors = Vec::new();
+        for name in settings.0.keys() {
+            if !self.settings.iter().any(|s| s.name == *name) {
+                let known: Vec<_> = self.settings.iter().map(|s| s.name.as_str()).collect();
+                let detail = format!("unknown setting; \"{}\" has: {}", self.name, known.join(", "));
+                errors.push(SettingsError::new(name, "unknown_field", detail));
+            }
+        }
+        for setting in &self.settings {
+            match settings.0.get(&setting.name) {
+                None | Some(Value::Null) => {
+                    if let Some(default) = &setting.default {
+                        settings.0.insert(setting.name.clone(), default.clone());
+                    } else if setting.required {
+                        let detail = format!("is required: {}", setting.help);
+                        errors.push(SettingsError::new(&setting.name, "required", detail));
+                    } else {
+                        settings.0.remove(&setting.name);
+                    }
+                }
+                Some(value) => {
+                    if let Err((code, detail)) = setting.accepts(value) {
+                        errors.push(SettingsError::new(&setting.name, code, detail));
+                    }
+                }
+            }
+        }
+        if errors.is_empty() { Ok(settings) } else { Err(errors) }
+    }
+}
+
+impl Setting {
+    fn accepts(&self, value: &Value) -> Result<(), (&'static str, String)> {
+        let wrong = |what: &str| Err(("wrong_type", format!("must be {what}")));
+        match (self.kind, value) {
+            (SettingKind::Integer, Value::Number(n)) if n.is_i64() => Ok(()),
+            (SettingKind::Integer, _) => wrong("a whole number"),
+            (SettingKind::Boolean, Value::Bool(_)) => Ok(()),
+            (SettingKind::Boolean, _) => wrong("true or false"),
+            (SettingKind::Map, Value::Object(map)) if map.values().all(Value::is_string) => Ok(()),
+            (SettingKind::Map, _) => wrong("an object of texts"),
+            (SettingKind::Choice, Value::String(s)) if self.choices.contains(s) => Ok(()),
+            (SettingKind::Choice, Value::String(_)) => {
+                Err(("out_of_range", format!("must be one of: {}", self.choices.join(", "))))
+            }
+            (_, Value::String(s)) if s.is_empty() && self.required => Err(("required", "must not be empty".into())),
+            (_, Value::String(s)) if s.len() > 8192 => Err(("too_long", "must have at most 8192 bytes".into())),
+            (_, Value::String(s)) if self.kind != SettingKind::Secret && s.chars().any(|c| c.is_control()) => {
+                Err(("control_characters", "must not hold control characters".into()))
+            }
+            (_, Value::String(_)) => Ok(()),
+            _ => wrong("a text"),
+        }
+    }
+}
