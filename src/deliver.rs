@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, oneshot};
 
 use crate::clock::{SharedClock, Timestamp};
-use crate::config::SharedConfig;
+use crate::app::SharedConfig;
 use crate::ids::{NotificationId, TenantId};
 use crate::lane::{Admission, Lane};
 use crate::status::Status;
@@ -243,7 +243,7 @@ impl Engine {
         let limits = tenant.limits(lane.channel(), lane.branch(), &self.config.load());
         let mut state = lane.state();
         state.set_limits(limits);
-        state.off = !self.config.load().channel_enabled(lane.channel());
+        state.off = !self.config.load().channel(lane.channel()).enabled;
         Ok(())
     }
 
@@ -291,7 +291,7 @@ impl Engine {
         for lane in self.all_lanes() {
             let wants = {
                 let mut state = lane.state();
-                state.off = !self.config.load().channel_enabled(lane.channel());
+                state.off = !self.config.load().channel(lane.channel()).enabled;
                 state.queued() > 0 || state.wants_load(now)
             };
             if wants {

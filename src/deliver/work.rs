@@ -47,12 +47,12 @@ pub(super) async fn run(engine: &Arc<Engine>, lane: &Arc<Lane>, mut delivery: De
         }
         Ok(Ok(Ended::Quiet)) => None,
         Ok(Ok(Ended::Later(due))) => {
-            give_back(engine, lane, &delivery, due).await;
+            give_back(engine, lane, &delivery, due, opened).await;
             None
         }
         Ok(Err(e)) => {
             tracing::warn!(notification.id = %delivery.id, error = %e, "put off");
-            give_back(engine, lane, &delivery, now.plus(Duration::from_secs(5))).await;
+            give_back(engine, lane, &delivery, now.plus(Duration::from_secs(5)), opened).await;
             None
         }
         // Its lease runs out, and the attempt counts as unknown; three of those and the policy gives up.
@@ -64,14 +64,17 @@ pub(super) async fn run(engine: &Arc<Engine>, lane: &Arc<Lane>, mut delivery: De
     lane.state().done(&slot, outcome, rand::random(), now);
 }
 
-async fn give_back(engine: &Arc<Engine>, lane: &Lane, delivery: &Delivery, due: Timestamp) {
-    if delivery.status != Status::Sending {
+/// Gives the lease back. An attempt that `run` was handed open has certainly not been made when this is called, so it
+/// is taken back as well; one found open in the store is left for its lease to run out.
+async fn give_back(engine: &Arc<Engine>, lane: &Lane, delivery: &Delivery, due: Timestamp, opened: bool) {
+    if delivery.status == Status::Sending && !opened {
+        return;
+    }
+    {
         let mut state = lane.state();
         state.next_due = Some(state.next_due.map_or(due, |known| known.min(due)));
     }
-    if delivery.status != Status::Sending {
-        engine.writer.send(Op::Release(vec![(delivery.clone(), due)])).await;
-    }
+    engine.writer.send(Op::Release(vec![(delivery.clone(), due)])).await;
 }
 
 async fn attempt(engine: &Arc<Engine>, lane: &Arc<Lane>, d: &mut Delivery, opened: bool) -> Result<Ended> {
@@ -83,7 +86,7 @@ async fn attempt(engine: &Arc<Engine>, lane: &Arc<Lane>, d: &mut Delivery, opene
     if let Some(reason) = too_late(d, now) {
         return settle(engine, d, Status::Expired, reason, now).await;
     }
-    if !engine.config.load().channel_enabled(&d.channel) {
+    if !engine.config.load().channel(&d.channel).enabled {
         lane.state().off = true;
         return Ok(Ended::Later(now.plus(Duration::from_secs(1))));
     }
@@ -242,8 +245,11 @@ async fn refused(
     if error.hint == Some(Hint::SuppressAddress)
         && let Some(address) = &d.address
     {
-        suppressions::insert(&engine.db.pool, &d.tenant, address, "all", &error.reason, "provider", now).await?;
-        engine.tenants.refresh(&d.tenant);
+        match suppressions::insert(&engine.db.pool, &d.tenant, address, "all", &error.reason, "provider", now).await {
+            Ok(()) => engine.tenants.refresh(&d.tenant),
+            // The outcome below matters more; the next bounce suppresses it.
+            Err(e) => tracing::warn!(notification.id = %d.id, error = %e, "address not suppressed"),
+        }
     }
     let record = AttemptRecord {
         provider: account.provider.name.clone(),
@@ -324,7 +330,7 @@ fn next_step(engine: &Engine, tenant: &Tenant, d: &Delivery) -> Option<NextStep>
         let account = tenant.account(channel, d.branch.as_deref())?;
         let address = d.recipient.address(account.address);
         let reachable = account.address == plugin_api::AddressKind::None || address.is_some();
-        (reachable && config.channel_enabled(channel)).then(|| NextStep {
+        (reachable && config.channel(channel).enabled).then(|| NextStep {
             step,
             channel: channel.as_str().into(),
             address: address.map(Into::into),

@@ -69,11 +69,14 @@ pub struct Limits {
     /// Calls at the same time.
     pub concurrency: u32,
     pub rate_per_minute: Option<u32>,
+    /// How long one call may last where that is longer than the operator's `delivery.call_timeout` (SMTP waits ten
+    /// minutes for the last word). Until then the attempt counts as running.
+    pub call_seconds: Option<u64>,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { concurrency: 8, rate_per_minute: None }
+        Self { concurrency: 8, rate_per_minute: None, call_seconds: None }
     }
 }
 
