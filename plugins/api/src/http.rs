@@ -234,8 +234,6 @@ fn transport_error(e: &reqwest::Error) -> SendError {
 
 /// An I/O error hides what it wraps from the chain of sources.
 fn is_tls(e: &(dyn Error + 'static)) -> bool {
-    e.is::<rustls::Error>()
-        || e.downcast_ref::<std::io::Error>()
-            .and_then(std::io::Error::get_ref)
-            .is_some_and(|inner| inner.is::<rustls::Error>())
+    let wrapped = || e.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    e.is::<rustls::Error>() || wrapped().is_some_and(|inner| is_tls(inner))
 }

@@ -19,9 +19,9 @@ const URL_LIMIT: usize = 2048;
 const METADATA_NAMES: [&str; 2] = ["metadata.google.internal", "metadata.goog"];
 
 /// Ports above 1023 behind which something listens that takes HTTP for its own language, or obeys without asking.
-const SERVICE_PORTS: [u16; 32] = [
+const SERVICE_PORTS: [u16; 31] = [
     1433, 1521, 2049, 2181, 2375, 2376, 2379, 2380, 3306, 3389, 4369, 5060, 5061, 5432, 5672, 5900, 5984, 6000, 6379,
-    6443, 6667, 6697, 8086, 9042, 9092, 9200, 9300, 10250, 11211, 27017, 27018, 50070,
+    6443, 6667, 6697, 8086, 9042, 9092, 9200, 9300, 10250, 11211, 27017, 27018,
 ];
 
 /// The outbound rules of the operator (`[outbound]` in `config.toml`).

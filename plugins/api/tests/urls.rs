@@ -41,28 +41,63 @@ fn disguised_ipv4_addresses_are_seen_through() {
 #[test]
 fn ipv6_addresses_are_judged_by_what_they_lead_to() {
     let special = [
-        "::1", "::", "::ffff:127.0.0.1", "::127.0.0.1", "64:ff9b::7f00:1", "64:ff9b:1::1", "fd00::1", "fe80::1",
-        "fec0::1", "ff02::1", "2002:7f00:1::", "2002:a00:1::1", "2001:0:1::", "2001:db8::1", "100::1",
-        "::ffff:169.254.169.254", "3fff::1",
+        "::1",
+        "::",
+        "::ffff:127.0.0.1",
+        "::127.0.0.1",
+        "64:ff9b::7f00:1",
+        "64:ff9b:1::1",
+        "fd00::1",
+        "fe80::1",
+        "fec0::1",
+        "ff02::1",
+        "2002:7f00:1::",
+        "2002:a00:1::1",
+        "2001:0:1::",
+        "2001:db8::1",
+        "100::1",
+        "::ffff:169.254.169.254",
+        "3fff::1",
     ];
     for host in special {
         all(&Guard::default(), "address", &[&format!("http://[{host}]/"), &format!("https://[{host}]/")]);
     }
-    all(&Guard::default(), "ok", &["https://[2606:4700::1111]/", "https://[::ffff:1.1.1.1]/", "https://[2002:101:101::1]/"]);
+    all(
+        &Guard::default(),
+        "ok",
+        &["https://[2606:4700::1111]/", "https://[::ffff:1.1.1.1]/", "https://[2002:101:101::1]/"],
+    );
 }
 
 #[test]
 fn private_and_metadata_addresses_are_refused() {
     let hosts = [
-        "169.254.169.254", "100.100.100.200", "10.0.0.1", "10.255.255.255", "172.16.0.1", "172.31.255.255",
-        "192.168.0.1", "100.64.0.1", "100.127.255.255", "192.0.0.8", "192.0.2.1", "198.18.0.1", "198.19.255.255",
-        "198.51.100.1", "203.0.113.9", "224.0.0.1", "240.0.0.1", "255.255.255.255", "metadata.google.internal",
+        "169.254.169.254",
+        "100.100.100.200",
+        "10.0.0.1",
+        "10.255.255.255",
+        "172.16.0.1",
+        "172.31.255.255",
+        "192.168.0.1",
+        "100.64.0.1",
+        "100.127.255.255",
+        "192.0.0.8",
+        "192.0.2.1",
+        "198.18.0.1",
+        "198.19.255.255",
+        "198.51.100.1",
+        "203.0.113.9",
+        "224.0.0.1",
+        "240.0.0.1",
+        "255.255.255.255",
+        "metadata.google.internal",
         "METADATA.google.internal.",
     ];
     for host in hosts {
         all(&Guard::default(), "address", &[&format!("https://{host}/")]);
     }
-    let neighbours = ["9.255.255.255", "11.0.0.0", "172.15.0.1", "172.32.0.1", "100.63.0.1", "100.128.0.0", "198.20.0.1"];
+    let neighbours =
+        ["9.255.255.255", "11.0.0.0", "172.15.0.1", "172.32.0.1", "100.63.0.1", "100.128.0.0", "198.20.0.1"];
     for host in neighbours {
         all(&Guard::default(), "ok", &[&format!("https://{host}/")]);
     }
@@ -72,8 +107,16 @@ fn private_and_metadata_addresses_are_refused() {
 fn local_names_and_our_own_are_refused() {
     let guard = Guard { own_hosts: vec!["Recado.example".into()], ..Guard::default() };
     let hosts = [
-        "localhost", "LOCALHOST", "localhost.", "x.localhost", "printer.local", "a.b.internal", "a.internal.",
-        "recado.example", "RECADO.EXAMPLE.", "%6cocalhost",
+        "localhost",
+        "LOCALHOST",
+        "localhost.",
+        "x.localhost",
+        "printer.local",
+        "a.b.internal",
+        "a.internal.",
+        "recado.example",
+        "RECADO.EXAMPLE.",
+        "%6cocalhost",
     ];
     for host in hosts {
         all(&guard, "host", &[&format!("https://{host}/"), &format!("http://{host}:8080/")]);
@@ -95,7 +138,14 @@ fn other_schemes_are_refused() {
     all(
         &Guard::default(),
         "scheme",
-        &["file:///etc/passwd", "gopher://h/", "ftp://h/", "data:text/html,x", "javascript:alert(1)", "http://a.example/"],
+        &[
+            "file:///etc/passwd",
+            "gopher://h/",
+            "ftp://h/",
+            "data:text/html,x",
+            "javascript:alert(1)",
+            "http://a.example/",
+        ],
     );
 }
 
@@ -113,9 +163,24 @@ fn credentials_and_service_ports_are_refused() {
 fn malformed_urls_are_refused_before_they_are_repaired() {
     let long = format!("https://a.example/{}", "x".repeat(4000));
     let texts = [
-        "http:127.0.0.1", "http:/127.0.0.1/", "http:///127.0.0.1/", "https://", "https://:443/", "https://?x",
-        "https://a\\@b/", "https:\\\\a\\b", "https://a\t.example/", "https://a.exam\nple/", " https://a.example/",
-        "https://a.example/ x", "https://a\0.example/", "a.example", "", "https://[fe80::1%25eth0]/", "https://./", &long,
+        "http:127.0.0.1",
+        "http:/127.0.0.1/",
+        "http:///127.0.0.1/",
+        "https://",
+        "https://:443/",
+        "https://?x",
+        "https://a\\@b/",
+        "https:\\\\a\\b",
+        "https://a\t.example/",
+        "https://a.exam\nple/",
+        " https://a.example/",
+        "https://a.example/ x",
+        "https://a\0.example/",
+        "a.example",
+        "",
+        "https://[fe80::1%25eth0]/",
+        "https://./",
+        &long,
     ];
     all(&Guard::default(), "malformed", &texts);
     all(&Guard::default(), "ok", &[&format!("https://a.example/{}", "x".repeat(2000)), "HTTPS://A.example"]);
@@ -186,8 +251,13 @@ async fn a_name_that_changes_its_mind_is_not_followed() {
 #[tokio::test]
 async fn a_literal_is_judged_again_at_each_call() {
     let http = Http::new(Arc::default(), Duration::from_secs(5));
-    for text in ["https://127.0.0.1/", "https://[::ffff:10.0.0.1]/", "https://localhost/", "https://1.1.1.1:25/", "http://1.1.1.1/"]
-    {
+    for text in [
+        "https://127.0.0.1/",
+        "https://[::ffff:10.0.0.1]/",
+        "https://localhost/",
+        "https://1.1.1.1:25/",
+        "http://1.1.1.1/",
+    ] {
         let error = http.get(&Url::parse(text).unwrap()).send().await.unwrap_err();
         assert_eq!((error.failure, &*error.reason), (Failure::NotSent, "blocked_address"), "{text}");
     }
