@@ -21,7 +21,7 @@ use crate::template::Templates;
 use crate::tenant::Tenants;
 use crate::writer::{Finished, LoadOp, Op, Writer};
 
-pub use compose::{ComposeError, compose};
+pub use compose::{ComposeError, compose, render, with_name};
 
 type LaneMap = HashMap<TenantId, HashMap<Arc<str>, Arc<Lane>>>;
 

@@ -75,6 +75,7 @@ pub(super) fn provider() -> Provider {
         buttons: true,
         attachments: true,
         max_length: None,
+        remembers: false,
         limits: Limits { concurrency: 32, rate_per_minute: None, call_seconds: None },
         unknown: Unknown::default(),
         idempotency: None,

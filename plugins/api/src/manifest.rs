@@ -52,6 +52,9 @@ pub struct Provider {
     pub attachments: bool,
     /// Longest text in characters, after which the provider refuses or cuts.
     pub max_length: Option<usize>,
+    /// Returns something to remember about a recipient, so `Message::memory` is worth a look-up.
+    #[serde(default)]
+    pub remembers: bool,
     #[serde(default)]
     pub limits: Limits,
     #[serde(default)]
