@@ -245,7 +245,7 @@ fn had_eight_digits(subscriber: &[u8]) -> bool {
 }
 
 fn with_length<'a>(digits: &'a str, prefix: &str, length: usize) -> Option<&'a str> {
-    digits.strip_prefix(prefix).filter(|rest| rest.len() == length)
+    digits.strip_prefix(prefix).filter(|rest| rest.len() == length && rest.bytes().all(|b| b.is_ascii_digit()))
 }
 
 #[cfg(test)]

@@ -18,15 +18,11 @@ const EXTENDED: &str = "^{}\\[~]|€\u{c}";
 
 /// An empty text is one (empty) segment.
 pub fn segments(text: &str) -> Segments {
-    let septets: Option<usize> = text.chars().map(units_gsm7).sum();
-    match septets {
-        Some(units) => {
-            Segments { encoding: "GSM-7", units, segments: pack(text, |c| units_gsm7(c).unwrap_or(1), 160, 153) }
-        }
-        None => {
-            let units = text.encode_utf16().count();
-            Segments { encoding: "UCS-2", units, segments: pack(text, char::len_utf16, 70, 67) }
-        }
+    if let Some(units) = text.chars().map(units_gsm7).sum() {
+        Segments { encoding: "GSM-7", units, segments: pack(text, |c| units_gsm7(c).unwrap_or(1), 160, 153) }
+    } else {
+        let units = text.encode_utf16().count();
+        Segments { encoding: "UCS-2", units, segments: pack(text, char::len_utf16, 70, 67) }
     }
 }
 
@@ -73,7 +69,7 @@ fn units_gsm7(c: char) -> Option<usize> {
 
 fn plain(c: char) -> Option<&'static str> {
     Some(match c {
-        'á' | 'â' | 'ã' | 'ā' | 'ă' | 'ą' => "a",
+        'á' | 'â' | 'ã' | 'ā' | 'ă' | 'ą' | 'ª' => "a",
         'Á' | 'À' | 'Â' | 'Ã' | 'Ā' | 'Ă' | 'Ą' => "A",
         'ç' | 'ć' | 'č' => "c",
         'Ć' | 'Č' => "C",
@@ -83,7 +79,7 @@ fn plain(c: char) -> Option<&'static str> {
         'Í' | 'Ì' | 'Î' | 'Ï' | 'Ī' => "I",
         'ń' | 'ň' => "n",
         'Ń' | 'Ň' => "N",
-        'ó' | 'ô' | 'õ' | 'ō' | 'ő' => "o",
+        'ó' | 'ô' | 'õ' | 'ō' | 'ő' | 'º' | '°' => "o",
         'Ó' | 'Ò' | 'Ô' | 'Õ' | 'Ō' | 'Ő' => "O",
         'ś' | 'š' => "s",
         'Ś' | 'Š' => "S",
@@ -97,12 +93,9 @@ fn plain(c: char) -> Option<&'static str> {
         'Ź' | 'Ż' | 'Ž' => "Z",
         '‘' | '’' | '‚' | '´' | '`' => "'",
         '“' | '”' | '„' | '«' | '»' => "\"",
-        '–' | '—' | '‐' | '‑' | '−' => "-",
+        '–' | '—' | '‐' | '‑' | '−' | '•' | '·' => "-",
         '…' => "...",
-        '•' | '·' => "-",
         '\u{a0}' | '\u{2009}' | '\u{202f}' | '\t' => " ",
-        'ª' => "a",
-        'º' | '°' => "o",
         '×' => "x",
         '\u{301}' | '\u{300}' | '\u{302}' | '\u{303}' | '\u{308}' | '\u{200b}' | '\u{feff}' => "",
         _ => return None,

@@ -84,6 +84,8 @@ impl Pattern {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use std::fmt::Write;
+
     use super::*;
 
     fn extract() -> String {
@@ -97,7 +99,7 @@ mod tests {
                 let general = plain(descriptors.general().national_number().as_str());
                 let prefix = metadata.national_prefix().unwrap_or_default();
                 let premium = premium.unwrap_or_default();
-                lines.push_str(&format!("{code}\t{}\t{prefix}\t{general}\t{premium}\n", metadata.id()));
+                let _ = writeln!(lines, "{code}\t{}\t{prefix}\t{general}\t{premium}", metadata.id());
             }
         }
         lines

@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
+use proptest::prelude::*;
+
 use super::*;
 
 fn mx(text: &str) -> Result<String, AddressError> {
@@ -239,4 +241,32 @@ fn a_name_is_one_line() {
     }
     assert_eq!(code(name(&"á".repeat(201))), "too_long");
     assert!(name(&"á".repeat(200)).is_ok());
+}
+
+proptest! {
+    #[test]
+    fn whatever_is_typed_is_answered_and_what_is_accepted_stays_as_it_is(text in "\\PC{0,20}", number in "[+]?[0-9 ()+-]{3,18}") {
+        for text in [&text, &number] {
+            if let Ok(found) = mx(text) {
+                prop_assert_eq!(phone(&found, None), Ok(found.clone()));
+                prop_assert_eq!(&aliases(&found)[0], &found);
+                prop_assert!(country_of(&found).is_some());
+            }
+            for alias in aliases(text) {
+                prop_assert_eq!(aliases(&alias), aliases(text));
+            }
+            if let Ok(found) = email(text) {
+                prop_assert_eq!(email(&found), Ok(found.clone()));
+            }
+        }
+    }
+
+    #[test]
+    fn an_accepted_address_has_one_at_and_a_dotted_domain(text in "[a-zA-Z.@+ñ,<\\-]{1,12}@[a-zA-Z.ñ\\[\\]0-9@-]{1,20}") {
+        if let Ok(found) = email(&text) {
+            let (_, domain) = found.split_once('@').unwrap();
+            prop_assert!(found.is_ascii() && domain.contains('.') && !domain.contains('@') && !found.contains(".."));
+            prop_assert_eq!(email(&found), Ok(found.clone()));
+        }
+    }
 }

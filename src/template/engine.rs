@@ -4,7 +4,7 @@ use std::io;
 use std::sync::LazyLock;
 
 use handlebars::{
-    Context, Handlebars, Helper, HelperDef, JsonRender, JsonTruthy, Output, RenderContext, RenderError,
+    Context, Handlebars, Helper, HelperDef, JsonRender, JsonTruthy, Output, PathAndJson, RenderContext, RenderError,
     RenderErrorReason, Renderable, ScopedJson, Template,
 };
 use serde_json::Value;
@@ -116,7 +116,7 @@ impl HelperDef for Formatter {
         {
             return Err(RenderErrorReason::MissingVariable(missing.relative_path().cloned()).into());
         }
-        let params: Vec<&Value> = helper.params().iter().map(|param| param.value()).collect();
+        let params: Vec<&Value> = helper.params().iter().map(PathAndJson::value).collect();
         Ok(ScopedJson::Derived((self.make)(&params)))
     }
 }

@@ -88,7 +88,9 @@ fn every_language_has_the_same_parts() {
             kinds.into_iter().cloned().collect::<Vec<_>>()
         };
         assert_eq!(kinds("es"), kinds("en"), "{}", template.name());
-        assert_eq!(kinds("es"), ["email.html", "email.subject", "sms", "text"], "{}", template.name());
+        for kind in ["email.html", "email.subject", "text"] {
+            assert!(kinds("es").iter().any(|k| k == kind), "{} has no {kind}", template.name());
+        }
     }
 }
 
