@@ -1,1 +1,6 @@
+//! Recado, a notification gateway: one endpoint, every channel, and a log that can say what happened.
 
+/// The settings as types: defaults, then file, then variables; every fault at once.
+pub mod config;
+/// The nearest right word for a wrong one.
+pub mod suggest;
