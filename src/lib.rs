@@ -2,5 +2,7 @@
 
 /// The settings as types: defaults, then file, then variables; every fault at once.
 pub mod config;
+/// Secrets at rest.
+pub mod secrets;
 /// The nearest right word for a wrong one.
 pub mod suggest;
