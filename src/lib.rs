@@ -2,6 +2,8 @@
 
 /// The settings as types: defaults, then file, then variables; every fault at once.
 pub mod config;
+/// API keys and what they may do.
+pub mod keys;
 /// Secrets at rest.
 pub mod secrets;
 /// The nearest right word for a wrong one.
