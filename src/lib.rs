@@ -2,6 +2,8 @@
 
 /// The settings as types: defaults, then file, then variables; every fault at once.
 pub mod config;
+/// Tokens of the app's own sign-on.
+pub mod jwt;
 /// API keys and what they may do.
 pub mod keys;
 /// Secrets at rest.
