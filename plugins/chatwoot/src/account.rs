@@ -112,7 +112,10 @@ mod tests {
     fn a_path_prefix_and_a_trailing_slash_are_kept_apart() {
         for base in ["https://example.com/soporte", "https://example.com/soporte/"] {
             let account = Account::parse(&settings(base, "t")).unwrap();
-            assert_eq!(account.account_url("/contacts").as_str(), "https://example.com/soporte/api/v1/accounts/1/contacts");
+            assert_eq!(
+                account.account_url("/contacts").as_str(),
+                "https://example.com/soporte/api/v1/accounts/1/contacts"
+            );
         }
         let account = Account::parse(&settings("https://example.com/", "t")).unwrap();
         assert_eq!(account.url("/api/v1/profile").as_str(), "https://example.com/api/v1/profile");

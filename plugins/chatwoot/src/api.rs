@@ -1,9 +1,9 @@
 //! Chatwoot's requests, one function each. Look-ups answer with what was found or with an error that is already
 //! "certainly no message"; the two requests that make a message hand back the raw answer.
 
-use plugin_api::http::{Answer, Http, Method, Request};
-use plugin_api::SendError;
 use http::HeaderName;
+use plugin_api::SendError;
+use plugin_api::http::{Answer, Http, Method, Request};
 use serde::Deserialize;
 use serde_json::{Value, json};
 

@@ -96,7 +96,8 @@ impl ChatwootChannel {
         }
         if let Some(contact) = self.contact(address).await? {
             let conversations = self.api.conversations(contact).await;
-            let (conversations, _) = conversations.map_err(|e| e.remember(self.memory(&kind, contact)))?.unwrap_or_default();
+            let (conversations, _) =
+                conversations.map_err(|e| e.remember(self.memory(&kind, contact)))?.unwrap_or_default();
             return self.place(kind, contact, &conversations);
         }
         if kind.has_window() {

@@ -75,7 +75,10 @@ fn unprocessable(text: &str, answer: &Answer) -> SendError {
     let (reason, detail) = if text.contains("already been taken") {
         ("taken", "another contact has one of these addresses or the identifier".to_owned())
     } else if text.contains("invalid source id") {
-        ("invalid_source_id", "the contact's address does not fit the inbox; correct the contact in Chatwoot".to_owned())
+        (
+            "invalid_source_id",
+            "the contact's address does not fit the inbox; correct the contact in Chatwoot".to_owned(),
+        )
     } else if text.contains("e164") {
         ("invalid_phone", "Chatwoot does not accept the phone number".to_owned())
     } else if text.contains("Invalid email") {
@@ -96,9 +99,8 @@ fn text(answer: &Answer) -> String {
 
 /// A provider's sentence as far as it can be shown: nothing in it may be an address, a secret or content.
 fn quotable(text: &str) -> String {
-    let harmless = |word: &&str| {
-        word.len() <= 24 && !word.contains('@') && word.bytes().filter(u8::is_ascii_digit).count() < 5
-    };
+    let harmless =
+        |word: &&str| word.len() <= 24 && !word.contains('@') && word.bytes().filter(u8::is_ascii_digit).count() < 5;
     let mut out: Vec<_> = text.split_whitespace().take(16).map(|w| if harmless(&w) { w } else { "…" }).collect();
     if out.is_empty() {
         out.push("(no reason given)");

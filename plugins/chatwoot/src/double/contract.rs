@@ -8,10 +8,13 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use jsonschema::Validator;
 use serde_json::{Value, json};
 
+/// Operation, and `request` or a status.
+type Part = (String, String);
+
 struct Contract {
     document: Value,
-    /// Made at first use: by operation and `request` or status.
-    validators: Mutex<HashMap<(String, String), Option<Arc<Validator>>>>,
+    /// Made at first use; `None` where there is nothing to compare with.
+    validators: Mutex<HashMap<Part, Option<Arc<Validator>>>>,
 }
 
 /// What is wrong with a request's body.
@@ -100,5 +103,24 @@ fn nullable(value: &mut Value) {
             }
         }
         _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn breaches_are_noticed() {
+        if contract().is_none() {
+            return;
+        }
+        assert!(request("createMessage", &json!({"content": "Hola", "message_type": "outgoing"})).is_empty());
+        assert!(!request("createMessage", &json!({"content": "Hola", "content_type": "buttons"})).is_empty());
+        assert!(!request("createConversation", &json!({"inbox_id": 9})).is_empty());
+        assert!(!request("", &json!({})).is_empty());
+        assert!(answer("filterContacts", 200, &json!({"meta": {}, "payload": [{"id": 1, "custom_attributes": {}, "additional_attributes": {}, "email": null}]})).is_empty());
+        assert!(!answer("filterContacts", 200, &json!({"payload": [{}]})).is_empty());
+        assert!(!answer("createMessage", 401, &json!({"message": "no"})).is_empty());
     }
 }

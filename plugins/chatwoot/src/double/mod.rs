@@ -12,8 +12,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use plugin_api::Settings;
 use serde_json::{Value, json};
 
-pub use state::{Inbox, Sent, Status};
 use state::State;
+pub use state::{Inbox, Sent, Status};
 
 /// Runs until it is dropped.
 pub struct Double {

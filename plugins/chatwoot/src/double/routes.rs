@@ -1,5 +1,6 @@
 //! The calls of the contract, each answered from the state.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
@@ -50,9 +51,10 @@ fn answer(shared: &Shared, method: &Method, uri: &Uri, headers: &HeaderMap, raw:
     state.breaches.extend(contract::request(operation, &body));
     let call = Call { operation, id, query: uri.query().unwrap_or(""), body: &body };
 
-    let fault = match state.throttled {
-        true => Some(Fault::throttled()),
-        false => state.faults.get_mut(operation).and_then(std::collections::VecDeque::pop_front),
+    let fault = if state.throttled {
+        Some(Fault::throttled())
+    } else {
+        state.faults.get_mut(operation).and_then(VecDeque::pop_front)
     };
     let truth = |state: &mut State| refused(headers, account).unwrap_or_else(|| perform(state, &call));
     let response = match fault {
@@ -123,9 +125,7 @@ fn perform(state: &mut State, call: &Call<'_>) -> Reply {
         "createContact" => create_contact(state, call.body),
         "contactConversations" => contact_conversations(state, call.id),
         "createConversation" => create_conversation(state, call.body),
-        "getConversation" => {
-            state.conversation(call.id).map_or_else(not_found, |c| (200, state.show_conversation(c)))
-        }
+        "getConversation" => state.conversation(call.id).map_or_else(not_found, |c| (200, state.show_conversation(c))),
         "createMessage" => create_message(state, call),
         "listMessages" => list_messages(state, call),
         _ => not_found(),

@@ -180,7 +180,13 @@ impl State {
         self.conversations.iter_mut().find(|c| c.id == id).expect("the test names a conversation that exists")
     }
 
-    pub(super) fn add_contact(&mut self, phone: Option<&str>, email: Option<&str>, identifier: Option<&str>, name: &str) -> u64 {
+    pub(super) fn add_contact(
+        &mut self,
+        phone: Option<&str>,
+        email: Option<&str>,
+        identifier: Option<&str>,
+        name: &str,
+    ) -> u64 {
         let id = self.next_id();
         self.contacts.push(Contact {
             id,

@@ -63,5 +63,9 @@ fn the_manifest_matches_what_open_reads() {
     let settings = provider.validate(given.into_iter().map(|(k, v)| (k.to_owned(), v)).collect()).unwrap();
     assert_eq!(settings.0["baseUrl"], "https://app.chatwoot.com");
     assert!(!format!("{settings:?}").contains("hush"));
-    assert!(plugin.open("chatwoot", &settings, &host(std::time::Duration::from_secs(1))).is_ok());
+    assert!(
+        plugin
+            .open("chatwoot", &settings, &plugin_api::conformance::loopback_host(std::time::Duration::from_secs(1)))
+            .is_ok()
+    );
 }

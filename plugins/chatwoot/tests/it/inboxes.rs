@@ -8,8 +8,7 @@ use crate::support::*;
 
 #[tokio::test]
 async fn inboxes_that_cannot_start_a_conversation_refuse_before_anything_is_written() {
-    let closed =
-        [Inbox::Website, Inbox::Facebook, Inbox::Instagram, Inbox::Telegram, Inbox::Line, Inbox::Tiktok];
+    let closed = [Inbox::Website, Inbox::Facebook, Inbox::Instagram, Inbox::Telegram, Inbox::Line, Inbox::Tiktok];
     for inbox in closed {
         let (double, channel) = double(inbox).await;
         let error = channel.send(&message("Hola")).await.unwrap_err();
@@ -61,7 +60,8 @@ async fn actions_become_buttons_in_an_api_inbox() {
 
     for sent in double.sent() {
         assert_eq!((sent.content.as_str(), sent.content_type.as_str()), ("¿Confirmas tu cita?", "input_select"));
-        let items = json!([{"title": "Confirmar", "value": "confirm:apt-1"}, {"title": "Cancelar", "value": "cancel:apt-1"}]);
+        let items =
+            json!([{"title": "Confirmar", "value": "confirm:apt-1"}, {"title": "Cancelar", "value": "cancel:apt-1"}]);
         assert_eq!(sent.content_attributes["items"], items);
     }
     assert!(double.requests().iter().all(|r| r.body["source_id"].is_null()), "Chatwoot would not send it");

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod check;
+mod conformance;
 mod errors;
 mod inboxes;
 mod send;

@@ -3,9 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use plugin_api::http::Http;
-use plugin_api::net::Guard;
-use plugin_api::{Action, Channel, Host, Message, Receipt, Recipient, SendError, Settings};
+use plugin_api::conformance::loopback_host;
+use plugin_api::{Action, Channel, Message, Receipt, Recipient, SendError, Settings};
 use plugin_chatwoot::double::{Double, Inbox};
 use serde_json::Value;
 
@@ -13,20 +12,13 @@ pub(crate) const ANA: &str = "+523331234567";
 pub(crate) const ANA_ALIAS: &str = "+5213331234567";
 pub(crate) const ANA_EMAIL: &str = "Ana@example.com";
 
-/// Lends the network of this machine only.
-pub(crate) fn host(timeout: Duration) -> Host {
-    let allow = vec!["127.0.0.0/8".parse().unwrap()];
-    let guard = Arc::new(Guard { allow, allow_http: true, own_hosts: vec![] });
-    Host { http: Http::new(Arc::clone(&guard), timeout), guard, timeout, hostname: "recado.test".into() }
-}
-
 pub(crate) fn open(settings: &Settings) -> Arc<dyn Channel> {
-    plugin_chatwoot::plugin().open("chatwoot", settings, &host(Duration::from_secs(10))).unwrap()
+    plugin_chatwoot::plugin().open("chatwoot", settings, &loopback_host(Duration::from_secs(10))).unwrap()
 }
 
 /// For the few cases in which the server is silent.
 pub(crate) fn open_impatient(settings: &Settings) -> Arc<dyn Channel> {
-    plugin_chatwoot::plugin().open("chatwoot", settings, &host(Duration::from_millis(400))).unwrap()
+    plugin_chatwoot::plugin().open("chatwoot", settings, &loopback_host(Duration::from_secs(2))).unwrap()
 }
 
 pub(crate) async fn double(inbox: Inbox) -> (Double, Arc<dyn Channel>) {
