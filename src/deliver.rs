@@ -393,7 +393,11 @@ impl Engine {
         self.writer.flush().await;
     }
 
-    pub fn clock(&self) -> &SharedClock {
-        &self.clock
+    /// For `/metrics`: deliveries in memory, calls under way, open circuits.
+    pub fn figures(&self) -> (usize, u64, usize) {
+        self.all_lanes().iter().fold((0, 0, 0), |(queued, calls, open), lane| {
+            let state = lane.state();
+            (queued + state.queued(), calls + u64::from(state.in_flight()), open + usize::from(state.circuit_open()))
+        })
     }
 }

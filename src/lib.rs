@@ -18,6 +18,8 @@ pub mod content;
 pub mod tenant;
 /// Which value of a setting holds, and who set it.
 pub mod settings;
+/// Setting up channels: checked, sealed, tried out.
+pub mod integrations;
 /// Delivery: lanes are filled, calls are made, outcomes recorded and decided upon.
 pub mod deliver;
 /// One lane in memory: what waits, what is under way, whether the next call may start.

@@ -26,6 +26,7 @@ use crate::writer::{Accept, Accepted, Fate, IdempotencyKey};
 
 pub use explain::{DryRun, explain};
 pub use request::{NotifyRequest, To};
+pub(crate) use request::is_locale;
 pub use route::{Considered, Wanted, order, route};
 
 /// Content above this size is stored beside the notification, not in its row.

@@ -65,6 +65,31 @@ pub struct NotifyRequest {
     pub dry_run: bool,
 }
 
+impl NotifyRequest {
+    /// The marked message by which a person tries a channel.
+    pub fn test_message(channel: String, branch_id: Option<String>, to: OneOrMany<To>) -> Self {
+        Self {
+            kind: "test_message".into(),
+            to: Some(to),
+            channel: Some(channel),
+            channels: None,
+            template: None,
+            message: None,
+            content: None,
+            data: None,
+            actions: None,
+            attachments: None,
+            appointment_id: None,
+            branch_id,
+            send_at: None,
+            expires_at: None,
+            category: None,
+            dedupe_key: None,
+            dry_run: false,
+        }
+    }
+}
+
 /// A recipient: a stored contact, or addresses.
 #[derive(Debug, Clone, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

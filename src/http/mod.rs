@@ -1,0 +1,101 @@
+//! The router: every route on one page, and what all of them share.
+
+pub mod auth;
+mod body;
+mod channels;
+mod error;
+mod health;
+mod keys;
+mod notifications;
+mod notify;
+mod page;
+mod sandbox;
+mod shell;
+mod suppressions;
+mod tenants;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::http::{HeaderName, HeaderValue};
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa::{Modify, OpenApi};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use utoipa_swagger_ui::SwaggerUi;
+
+use crate::app::App;
+
+pub use body::IDEMPOTENCY_KEY;
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Recado",
+        description = "A notification gateway: post to /v1/notify, and the log can say what happened and why. \
+            Errors are application/problem+json with a stable type."
+    ),
+    modifiers(&Security),
+    security(("bearer" = []))
+)]
+struct Document;
+
+struct Security;
+
+impl Modify for Security {
+    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
+        let scheme = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
+        openapi.components.get_or_insert_default().add_security_scheme("bearer", scheme);
+        openapi.info.license = None;
+        openapi.info.contact = None;
+    }
+}
+
+fn api() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::with_openapi(Document::openapi())
+        .routes(routes!(notify::post))
+        .routes(routes!(notifications::list))
+        .routes(routes!(notifications::get))
+        .routes(routes!(notifications::cancel))
+        .routes(routes!(notifications::retry))
+        .routes(routes!(notifications::retry_many))
+        .routes(routes!(channels::list))
+        .routes(routes!(channels::test_all))
+        .routes(routes!(channels::get, channels::put, channels::delete))
+        .routes(routes!(channels::test))
+        .routes(routes!(sandbox::list))
+        .routes(routes!(suppressions::list, suppressions::post))
+        .routes(routes!(suppressions::delete))
+        .routes(routes!(tenants::list, tenants::post))
+        .routes(routes!(tenants::get, tenants::patch))
+        .routes(routes!(tenants::list_branches, tenants::post_branch))
+        .routes(routes!(tenants::patch_branch))
+        .routes(routes!(keys::list, keys::post))
+        .routes(routes!(keys::revoke))
+        .routes(routes!(health::healthz))
+        .routes(routes!(health::readyz))
+        .routes(routes!(health::metrics))
+}
+
+/// The generated OpenAPI 3.1 document.
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    api().into_openapi()
+}
+
+/// The whole service.
+pub fn router(app: Arc<App>) -> Router {
+    let (routes, openapi) = api().split_for_parts();
+    routes
+        .merge(Router::from(SwaggerUi::new("/docs").url("/openapi.json", openapi)))
+        .fallback(error::not_found)
+        .method_not_allowed_fallback(error::method_not_allowed)
+        .layer(axum::middleware::from_fn(shell::shell))
+        .with_state(app)
+}
+
+/// Every answer's own name in the logs.
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+pub(crate) fn header_value(text: &str) -> HeaderValue {
+    HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static(""))
+}

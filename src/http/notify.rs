@@ -1,0 +1,203 @@
+//! `POST /v1/notify`: the one endpoint apps call.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use sha2::{Digest, Sha256};
+
+use super::auth::Sender;
+use super::body::{self, RawJson};
+use super::error::Problem;
+use super::notifications::item;
+use crate::app::{App, InFlight};
+use crate::error::{Error, Result};
+use crate::ids::{NotificationId, TenantId};
+use crate::json;
+use crate::notify::{self, DryRun, NotifyRequest, NotifyResponse, Submitted};
+use crate::store::notifications::{find, find_first_answer, update_first_answer};
+use crate::store::to_json;
+use crate::tenant::Tenant;
+use crate::writer::IdempotencyKey;
+
+const ROUTE: &str = "POST /v1/notify";
+const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+
+/// Send a notification
+///
+/// Answers 202 once the notification is durable. With `Prefer: wait=N` it answers 200 when every notification was sent
+/// or has ended within N seconds. With `dryRun` it answers 200 with the whole decision and sends nothing.
+#[utoipa::path(post, path = "/v1/notify", tag = "Notifications", request_body = NotifyRequest,
+    params(
+        ("Idempotency-Key" = Option<String>, Header, description = "The same key and body within 24 h answers the first answer again"),
+        ("Prefer" = Option<String>, Header, description = "`wait=N`, 1 to 30 seconds")
+    ),
+    responses(
+        (status = 202, description = "Durable", body = NotifyResponse),
+        (status = 200, description = "With `dryRun`: the decision. With `Prefer: wait`: the final state", body = DryRun),
+        (status = 400, body = Problem), (status = 401, body = Problem), (status = 403, body = Problem),
+        (status = 409, description = "The first request with this key still runs", body = Problem),
+        (status = 413, body = Problem), (status = 415, body = Problem),
+        (status = 422, description = "Not valid; `errors` names every bad field", body = Problem),
+        (status = 503, body = Problem)
+    ))]
+pub(super) async fn post(
+    State(app): State<Arc<App>>,
+    Sender(tenant): Sender,
+    headers: HeaderMap,
+    RawJson(bytes): RawJson,
+) -> Result<Response> {
+    let key = body::idempotency_key(&headers)?;
+    let wait = body::wait(&headers);
+    let Some(key) = key else {
+        return accept(&app, &tenant, &bytes, None, wait).await;
+    };
+    let once = Once { body_hash: hash(&bytes), key };
+    let Some(running) = app.enter(&tenant, &once.key) else {
+        return Err(Error::refused("idempotency-in-flight", "wait for the first answer, then repeat"));
+    };
+    let result = accept(&app, &tenant, &bytes, Some(&once), wait).await;
+    let result = match result {
+        // What is refused now may have been accepted under this key before.
+        Err(Error::Invalid { .. } | Error::Refused { .. }) => match replay(&app, &tenant, &once).await? {
+            Some(replayed) => replayed,
+            None => result,
+        },
+        other => other,
+    };
+    drop::<InFlight>(running);
+    result
+}
+
+/// An Idempotency-Key and what came with it.
+struct Once {
+    key: String,
+    body_hash: String,
+}
+
+fn hash(bytes: &[u8]) -> String {
+    use base64::Engine as _;
+    base64::engine::general_purpose::STANDARD_NO_PAD.encode(Sha256::digest(bytes))
+}
+
+async fn accept(
+    app: &Arc<App>,
+    tenant: &TenantId,
+    bytes: &[u8],
+    once: Option<&Once>,
+    wait: Option<Duration>,
+) -> Result<Response> {
+    let request: NotifyRequest = json::parse(bytes)?;
+    let tenant = app.tenants.get(tenant).await?;
+    let dry_run = request.dry_run;
+    let draft = notify::draft(app, &tenant, request).await?;
+    if dry_run {
+        return Ok(answer(StatusCode::OK, to_json(&notify::explain(app, &tenant, &draft)?)));
+    }
+    let waiting = wait.map(|patience| Waiting::new(app, &draft, patience));
+    let key = once.map(|once| IdempotencyKey {
+        route: ROUTE,
+        key: once.key.clone(),
+        body_hash: once.body_hash.clone(),
+    });
+    let log_id = draft.notifications.first().map(|n| n.delivery.request_id.to_string()).unwrap_or_default();
+    let accepted = match notify::submit(app, &tenant, draft, key).await? {
+        Submitted::Accepted(answer) => answer,
+        Submitted::KeyTaken => {
+            let once = once.ok_or_else(|| Error::Internal("a key was taken that was not given".into()))?;
+            return match replay(app, &tenant.id, once).await? {
+                Some(replayed) => replayed,
+                None => Err(Error::refused("idempotency-in-flight", "wait for the first answer, then repeat")),
+            };
+        }
+    };
+    if let Some(waiting) = waiting
+        && let Some(reached) = waiting.finish(app, &tenant).await?
+    {
+        let reached = to_json(&reached);
+        if let Some(once) = once {
+            update_first_answer(&app.db.pool, &tenant.id, ROUTE, &once.key, 200, &reached).await?;
+        }
+        return Ok(answer(StatusCode::OK, reached));
+    }
+    let mut response = answer(StatusCode::ACCEPTED, accepted);
+    if let Ok(location) = HeaderValue::from_str(&format!("/v1/notifications/{log_id}")) {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+    Ok(response)
+}
+
+fn answer(status: StatusCode, json: String) -> Response {
+    (status, [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], json).into_response()
+}
+
+/// The first answer of a key, if there is one for this body.
+async fn replay(app: &App, tenant: &TenantId, once: &Once) -> Result<Option<Result<Response>>> {
+    let Some(first) = find_first_answer(&app.db.pool, tenant, ROUTE, &once.key, app.now()).await? else {
+        return Ok(None);
+    };
+    if first.body_hash != once.body_hash {
+        let detail = "this Idempotency-Key was used with another body; use a new key for a new request";
+        return Ok(Some(Err(Error::refused("idempotency-mismatch", detail))));
+    }
+    let status = StatusCode::from_u16(first.status).unwrap_or(StatusCode::ACCEPTED);
+    let mut response = answer(status, first.response);
+    response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+    Ok(Some(Ok(response)))
+}
+
+/// `Prefer: wait`: told by this node's engine, and looking every quarter second for what another node did.
+struct Waiting {
+    ids: Vec<NotificationId>,
+    told: Vec<tokio::sync::oneshot::Receiver<()>>,
+    patience: Duration,
+}
+
+impl Waiting {
+    fn new(app: &App, draft: &notify::Draft, patience: Duration) -> Self {
+        let ids: Vec<_> = draft.notifications.iter().map(|n| n.delivery.id.clone()).collect();
+        let told = ids.iter().map(|id| app.engine.wait_for(id)).collect();
+        Self { ids, told, patience }
+    }
+
+    async fn finish(self, app: &App, tenant: &Tenant) -> Result<Option<NotifyResponse>> {
+        let Self { ids, told, patience } = self;
+        let all_told = futures_util::future::join_all(told);
+        tokio::pin!(all_told);
+        let deadline = tokio::time::Instant::now() + patience;
+        let reached = loop {
+            let look_again = tokio::time::Instant::now() + Duration::from_millis(250);
+            tokio::select! {
+                _ = &mut all_told => break state(app, tenant, &ids).await?,
+                () = tokio::time::sleep_until(look_again.min(deadline)) => {}
+            }
+            let state = state(app, tenant, &ids).await?;
+            if state.is_some() || tokio::time::Instant::now() >= deadline {
+                break state;
+            }
+        };
+        for id in &ids {
+            app.engine.stop_waiting(id);
+        }
+        Ok(reached)
+    }
+}
+
+/// The final state, if every notification has reached one.
+async fn state(app: &App, tenant: &Tenant, ids: &[NotificationId]) -> Result<Option<NotifyResponse>> {
+    let mut notifications = Vec::with_capacity(ids.len());
+    let mut log_id = String::new();
+    for id in ids {
+        // A duplicate (dedupeKey) has no row of its own; then there is nothing to wait for.
+        let Some(row) = find(&app.db.pool, &tenant.id, id.as_str()).await? else { return Ok(None) };
+        if !row.status.is_terminal() {
+            return Ok(None);
+        }
+        log_id.clone_from(&row.request_id);
+        notifications.push(item(&row));
+    }
+    let message_id = if let [only] = notifications.as_slice() { only.message_id.clone() } else { None };
+    Ok(Some(NotifyResponse { success: true, log_id, message_id, notifications }))
+}

@@ -1,0 +1,135 @@
+//! Addresses that must not be written to.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::auth::{Manager, Reader};
+use super::body::{Id, JsonBody, Params};
+use super::error::Problem;
+use super::page::{self, Page};
+use crate::address;
+use crate::app::App;
+use crate::clock::Timestamp;
+use crate::error::{Error, Result};
+use crate::ids::TenantId;
+use crate::store::suppressions::{self as store, SuppressionRow};
+use crate::store::tenants;
+
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Suppression {
+    /// A phone in E.164, or an e-mail address.
+    address: String,
+    /// `all` or `marketing`.
+    category: String,
+    reason: String,
+    source: String,
+    #[schema(value_type = String, format = DateTime)]
+    created_at: Timestamp,
+}
+
+impl From<SuppressionRow> for Suppression {
+    fn from(row: SuppressionRow) -> Self {
+        Self {
+            address: row.address,
+            category: row.category,
+            reason: row.reason,
+            source: row.source,
+            created_at: row.created_at,
+        }
+    }
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewSuppression {
+    /// A phone or an e-mail address.
+    address: String,
+    #[serde(default)]
+    category: SuppressionCategory,
+    reason: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum SuppressionCategory {
+    /// Nothing at all is sent.
+    #[default]
+    All,
+    /// No marketing.
+    Marketing,
+}
+
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields, default)]
+#[into_params(parameter_in = Query)]
+pub struct SuppressionQuery {
+    limit: Option<String>,
+    cursor: Option<String>,
+}
+
+/// List suppressed addresses
+#[utoipa::path(get, path = "/v1/suppressions", tag = "People", params(SuppressionQuery), responses(
+    (status = 200, body = Page<Suppression>), (status = 400, body = Problem), (status = 401, body = Problem),
+    (status = 403, body = Problem), (status = 422, body = Problem)))]
+pub(super) async fn list(
+    State(app): State<Arc<App>>,
+    Reader(tenant): Reader,
+    Params(query): Params<SuppressionQuery>,
+) -> Result<Json<Page<Suppression>>> {
+    let limit = page::limit(query.limit.as_deref())?;
+    let after = page::cursor(query.cursor.as_deref())?;
+    let rows = store::list(&app.db.pool, &tenant, after.as_deref(), limit + 1).await?;
+    Ok(Json(page::page(rows, limit, |row| row.address.as_str(), Suppression::from)))
+}
+
+/// Suppress an address
+#[utoipa::path(post, path = "/v1/suppressions", tag = "People", request_body = NewSuppression, responses(
+    (status = 201, body = Suppression), (status = 400, body = Problem), (status = 401, body = Problem),
+    (status = 403, body = Problem), (status = 415, body = Problem), (status = 422, body = Problem)))]
+pub(super) async fn post(
+    State(app): State<Arc<App>>,
+    Manager(tenant): Manager,
+    JsonBody(new): JsonBody<NewSuppression>,
+) -> Result<(StatusCode, Json<Suppression>)> {
+    let address = normalise(&app, &tenant, &new.address).await?;
+    let category = match new.category {
+        SuppressionCategory::All => "all",
+        SuppressionCategory::Marketing => "marketing",
+    };
+    let reason = address::line(new.reason.as_deref().unwrap_or("suppressed"), "the reason", 200)
+        .map_err(|e| Error::fault("/reason", e.code, e.detail))?;
+    let now = app.now();
+    store::insert(&app.db.pool, &tenant, &address, category, &reason, "api", now).await?;
+    tenants::bump(&app.db.pool, &tenant).await?;
+    app.tenants.refresh(&tenant);
+    let shown =
+        Suppression { address, category: category.into(), reason, source: "api".into(), created_at: now };
+    Ok((StatusCode::CREATED, Json(shown)))
+}
+
+/// Lift a suppression
+#[utoipa::path(delete, path = "/v1/suppressions/{address}", tag = "People", params(("address" = String, Path)),
+    responses((status = 204), (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem)))]
+pub(super) async fn delete(State(app): State<Arc<App>>, Manager(tenant): Manager, Id(address): Id) -> Result<StatusCode> {
+    let address = normalise(&app, &tenant, &address).await.map_err(|_| Error::NotFound)?;
+    if !store::delete(&app.db.pool, &tenant, &address).await? {
+        return Err(Error::NotFound);
+    }
+    tenants::bump(&app.db.pool, &tenant).await?;
+    app.tenants.refresh(&tenant);
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// The one spelling in which addresses are stored and matched.
+async fn normalise(app: &App, tenant: &TenantId, text: &str) -> Result<String> {
+    let tenant = app.tenants.get(tenant).await?;
+    let country = tenant.levels(None).country(&tenant.platform).value;
+    let parsed = if text.contains('@') { address::email(text) } else { address::phone(text, Some(country)) };
+    parsed.map_err(|e| Error::fault("/address", e.code, e.detail))
+}

@@ -1,0 +1,293 @@
+//! Tenants, their branches and settings.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::auth::{Operator, OperatorOrManager};
+use super::body::{Id, Ids, JsonBody, Params};
+use super::error::Problem;
+use super::page::{self, Page};
+use crate::address;
+use crate::app::App;
+use crate::clock::Timestamp;
+use crate::error::{Error, Fault, Result};
+use crate::ids::{BranchId, TenantId};
+use crate::notify::is_locale;
+use crate::settings::TenantSettings;
+use crate::store::tenants::{self as store, BranchRow, TenantRow};
+
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TenantItem {
+    pub id: String,
+    pub name: String,
+    #[serde(flatten)]
+    pub settings: TenantSettings,
+    #[schema(value_type = String, format = DateTime)]
+    pub created_at: Timestamp,
+}
+
+impl From<TenantRow> for TenantItem {
+    fn from(row: TenantRow) -> Self {
+        Self { id: row.id.to_string(), name: row.name, settings: row.settings, created_at: row.created_at }
+    }
+}
+
+impl From<BranchRow> for TenantItem {
+    fn from(row: BranchRow) -> Self {
+        Self { id: row.id.to_string(), name: row.name, settings: row.settings, created_at: row.created_at }
+    }
+}
+
+macro_rules! settings_bodies {
+    ($($(#[$doc:meta])* $name:ident { $($head:tt)* })*) => {$(
+        $(#[$doc])*
+        #[derive(Debug, Default, Deserialize, ToSchema)]
+        #[serde(rename_all = "camelCase", deny_unknown_fields)]
+        pub struct $name {
+            $($head)*
+            pub locale: Option<String>,
+            pub timezone: Option<String>,
+            pub country: Option<String>,
+            pub quiet_hours: Option<crate::settings::QuietHours>,
+            pub caps: Option<crate::settings::Caps>,
+            pub channel_order: Option<Vec<String>>,
+            pub allowed_countries: Option<Vec<String>>,
+            pub allowed_senders: Option<Vec<String>>,
+            pub accent_folding: Option<bool>,
+            #[schema(value_type = Option<Object>)]
+            pub on_unknown: Option<std::collections::BTreeMap<String, crate::retry::OnUnknown>>,
+        }
+
+        impl $name {
+            /// What was given replaces what was set; the rest stays.
+            fn over(self, old: TenantSettings) -> TenantSettings {
+                TenantSettings {
+                    locale: self.locale.or(old.locale),
+                    timezone: self.timezone.or(old.timezone),
+                    country: self.country.or(old.country),
+                    quiet_hours: self.quiet_hours.or(old.quiet_hours),
+                    caps: self.caps.or(old.caps),
+                    channel_order: self.channel_order.or(old.channel_order),
+                    allowed_countries: self.allowed_countries.or(old.allowed_countries),
+                    allowed_senders: self.allowed_senders.or(old.allowed_senders),
+                    accent_folding: self.accent_folding.or(old.accent_folding),
+                    on_unknown: self.on_unknown.or(old.on_unknown),
+                }
+            }
+        }
+    )*};
+}
+
+settings_bodies! {
+    /// A new tenant or branch; settings left out are inherited.
+    NewTenant {
+        #[schema(example = "Salón Uno")]
+        pub name: String,
+    }
+    /// Changes of a tenant or branch.
+    TenantChange {
+        pub name: Option<String>,
+    }
+}
+
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields, default)]
+#[into_params(parameter_in = Query)]
+pub struct TenantQuery {
+    limit: Option<String>,
+    cursor: Option<String>,
+}
+
+/// Create a tenant
+#[utoipa::path(post, path = "/v1/tenants", tag = "Tenants", request_body = NewTenant, responses(
+    (status = 201, body = TenantItem), (status = 400, body = Problem), (status = 401, body = Problem),
+    (status = 403, body = Problem), (status = 415, body = Problem), (status = 422, body = Problem)))]
+pub(super) async fn post(
+    State(app): State<Arc<App>>,
+    _: Operator,
+    JsonBody(new): JsonBody<NewTenant>,
+) -> Result<(StatusCode, Json<TenantItem>)> {
+    let item = create(&app, new).await?;
+    Ok((StatusCode::CREATED, Json(item)))
+}
+
+/// Makes a tenant; also what the command line does.
+pub(crate) async fn create(app: &App, new: NewTenant) -> Result<TenantItem> {
+    let name = name(&new.name)?;
+    let settings = new.over(TenantSettings::default());
+    check(app, &settings)?;
+    let (id, now) = (TenantId::fresh(), app.now());
+    store::insert(&app.db.pool, &id, &name, &settings, now).await?;
+    Ok(TenantItem { id: id.to_string(), name, settings, created_at: now })
+}
+
+/// List tenants
+#[utoipa::path(get, path = "/v1/tenants", tag = "Tenants", params(TenantQuery), responses(
+    (status = 200, body = Page<TenantItem>), (status = 400, body = Problem), (status = 401, body = Problem),
+    (status = 403, body = Problem), (status = 422, body = Problem)))]
+pub(super) async fn list(
+    State(app): State<Arc<App>>,
+    _: Operator,
+    Params(query): Params<TenantQuery>,
+) -> Result<Json<Page<TenantItem>>> {
+    let limit = page::limit(query.limit.as_deref())?;
+    let before = page::cursor(query.cursor.as_deref())?;
+    let rows = store::list_any_tenant(&app.db.pool, before.as_deref(), limit + 1).await?;
+    Ok(Json(page::page(rows, limit, |row| row.id.as_str(), TenantItem::from)))
+}
+
+/// Read a tenant
+#[utoipa::path(get, path = "/v1/tenants/{id}", tag = "Tenants", params(("id" = String, Path)), responses(
+    (status = 200, body = TenantItem), (status = 401, body = Problem), (status = 403, body = Problem),
+    (status = 404, body = Problem)))]
+pub(super) async fn get(State(app): State<Arc<App>>, caller: OperatorOrManager, Id(id): Id) -> Result<Json<TenantItem>> {
+    let row = store::find(&app.db.pool, &caller.of(&id)?).await?.ok_or(Error::NotFound)?;
+    Ok(Json(row.into()))
+}
+
+/// Change a tenant's name or settings
+#[utoipa::path(patch, path = "/v1/tenants/{id}", tag = "Tenants", params(("id" = String, Path)),
+    request_body = TenantChange, responses(
+    (status = 200, body = TenantItem), (status = 400, body = Problem), (status = 401, body = Problem),
+    (status = 403, body = Problem), (status = 404, body = Problem), (status = 415, body = Problem), (status = 422, body = Problem)))]
+pub(super) async fn patch(
+    State(app): State<Arc<App>>,
+    caller: OperatorOrManager,
+    Id(id): Id,
+    JsonBody(change): JsonBody<TenantChange>,
+) -> Result<Json<TenantItem>> {
+    let id = caller.of(&id)?;
+    let mut row = store::find(&app.db.pool, &id).await?.ok_or(Error::NotFound)?;
+    if let Some(given) = &change.name {
+        row.name = name(given)?;
+    }
+    row.settings = change.over(row.settings);
+    check(&app, &row.settings)?;
+    store::update(&app.db.pool, &id, &row.name, &row.settings).await?;
+    app.tenants.refresh(&id);
+    Ok(Json(row.into()))
+}
+
+/// Create a branch
+#[utoipa::path(post, path = "/v1/tenants/{id}/branches", tag = "Tenants", params(("id" = String, Path)),
+    request_body = NewTenant, responses(
+    (status = 201, body = TenantItem), (status = 400, body = Problem), (status = 401, body = Problem),
+    (status = 403, body = Problem), (status = 404, body = Problem), (status = 415, body = Problem), (status = 422, body = Problem)))]
+pub(super) async fn post_branch(
+    State(app): State<Arc<App>>,
+    caller: OperatorOrManager,
+    Id(id): Id,
+    JsonBody(new): JsonBody<NewTenant>,
+) -> Result<(StatusCode, Json<TenantItem>)> {
+    let item = create_branch(&app, &caller.of(&id)?, new).await?;
+    Ok((StatusCode::CREATED, Json(item)))
+}
+
+/// Makes a branch; also what the demo does.
+pub(crate) async fn create_branch(app: &App, tenant: &TenantId, new: NewTenant) -> Result<TenantItem> {
+    store::find(&app.db.pool, tenant).await?.ok_or(Error::NotFound)?;
+    let name = name(&new.name)?;
+    let settings = new.over(TenantSettings::default());
+    check(app, &settings)?;
+    let (id, now) = (BranchId::fresh(), app.now());
+    store::insert_branch(&app.db.pool, tenant, &id, &name, &settings, now).await?;
+    changed(app, tenant).await?;
+    Ok(TenantItem { id: id.to_string(), name, settings, created_at: now })
+}
+
+/// List a tenant's branches
+#[utoipa::path(get, path = "/v1/tenants/{id}/branches", tag = "Tenants", params(("id" = String, Path)), responses(
+    (status = 200, body = Page<TenantItem>), (status = 401, body = Problem), (status = 403, body = Problem),
+    (status = 404, body = Problem)))]
+pub(super) async fn list_branches(
+    State(app): State<Arc<App>>,
+    caller: OperatorOrManager,
+    Id(id): Id,
+) -> Result<Json<Page<TenantItem>>> {
+    let id = caller.of(&id)?;
+    store::find(&app.db.pool, &id).await?.ok_or(Error::NotFound)?;
+    let rows = store::list_branches(&app.db.pool, &id).await?;
+    Ok(Json(Page { items: rows.into_iter().map(TenantItem::from).collect(), next_cursor: None }))
+}
+
+/// Change a branch's name or settings
+#[utoipa::path(patch, path = "/v1/tenants/{id}/branches/{branch}", tag = "Tenants",
+    params(("id" = String, Path), ("branch" = String, Path)), request_body = TenantChange, responses(
+    (status = 200, body = TenantItem), (status = 400, body = Problem), (status = 401, body = Problem),
+    (status = 403, body = Problem), (status = 404, body = Problem), (status = 415, body = Problem), (status = 422, body = Problem)))]
+pub(super) async fn patch_branch(
+    State(app): State<Arc<App>>,
+    caller: OperatorOrManager,
+    Ids(id, branch): Ids,
+    JsonBody(change): JsonBody<TenantChange>,
+) -> Result<Json<TenantItem>> {
+    let id = caller.of(&id)?;
+    let branches = store::list_branches(&app.db.pool, &id).await?;
+    let mut row = branches.into_iter().find(|b| b.id.as_str() == branch).ok_or(Error::NotFound)?;
+    if let Some(given) = &change.name {
+        row.name = name(given)?;
+    }
+    row.settings = change.over(row.settings);
+    check(&app, &row.settings)?;
+    store::update_branch(&app.db.pool, &id, &row.id, &row.name, &row.settings).await?;
+    changed(&app, &id).await?;
+    Ok(Json(row.into()))
+}
+
+/// Tells every node that this tenant must be read again.
+pub(super) async fn changed(app: &App, tenant: &TenantId) -> Result<()> {
+    store::bump(&app.db.pool, tenant).await?;
+    app.tenants.refresh(tenant);
+    Ok(())
+}
+
+fn name(given: &str) -> Result<String> {
+    let name = address::name(given).map_err(|e| Error::fault("/name", e.code, e.detail))?;
+    if name.is_empty() { Err(Error::fault("/name", "required", "must not be empty")) } else { Ok(name) }
+}
+
+fn check(app: &App, settings: &TenantSettings) -> Result<()> {
+    let mut faults = Vec::new();
+    let mut add = |pointer: &str, code: &'static str, detail: String| faults.push(Fault::new(pointer, code, detail));
+    if let Some(locale) = settings.locale.as_deref().filter(|l| !is_locale(l)) {
+        add("/locale", "locale", format!("{locale:?} is not a language tag, e.g. es-MX"));
+    }
+    if let Some(zone) = settings.timezone.as_deref().filter(|z| z.parse::<chrono_tz::Tz>().is_err()) {
+        add("/timezone", "timezone", format!("{zone:?} is not an IANA zone, e.g. America/Mexico_City"));
+    }
+    let is_country = |c: &str| c.len() == 2 && c.bytes().all(|b| b.is_ascii_uppercase());
+    if settings.country.as_deref().is_some_and(|c| !is_country(c)) {
+        add("/country", "country", "must be two capital letters, e.g. MX".into());
+    }
+    for (n, country) in settings.allowed_countries.iter().flatten().enumerate() {
+        if !is_country(country) {
+            add(&format!("/allowedCountries/{n}"), "country", "must be two capital letters, e.g. MX".into());
+        }
+    }
+    for (n, sender) in settings.allowed_senders.iter().flatten().enumerate() {
+        if let Err(e) = address::email(sender) {
+            add(&format!("/allowedSenders/{n}"), e.code, e.detail);
+        }
+    }
+    for (n, channel) in settings.channel_order.iter().flatten().enumerate() {
+        if app.plugins.manifest(channel).is_none() {
+            let known: Vec<_> = app.plugins.names().collect();
+            let detail = format!("there is no such channel; there are: {}", known.join(", "));
+            add(&format!("/channelOrder/{n}"), "unknown_channel", detail);
+        }
+    }
+    if let Some(quiet) = &settings.quiet_hours {
+        for (field, text) in [("start", &quiet.start), ("end", &quiet.end)] {
+            if chrono::NaiveTime::parse_from_str(text, "%H:%M").is_err() {
+                add(&format!("/quietHours/{field}"), "timestamp", "must be HH:MM".into());
+            }
+        }
+    }
+    if faults.is_empty() { Ok(()) } else { Err(Error::Invalid { slug: "validation", faults }) }
+}
