@@ -102,14 +102,12 @@ fn host(text: &str) -> Result<Host, SettingsError> {
     if let Ok(ip) = text.trim_matches(['[', ']']).parse::<std::net::Ipv6Addr>() {
         return Ok(Host::Ipv6(ip));
     }
-    Host::parse(text).map_err(|_| {
-        SettingsError::new("host", "malformed", "must be a host name alone, such as smtp.example.com")
-    })
+    Host::parse(text)
+        .map_err(|_| SettingsError::new("host", "malformed", "must be a host name alone, such as smtp.example.com"))
 }
 
 fn mailbox(setting: &str, address: &str, name: Option<String>) -> Result<Mailbox, SettingsError> {
-    let address =
-        mail::address(address).map_err(|e| SettingsError::new(setting, "email", e.detail))?;
+    let address = mail::address(address).map_err(|e| SettingsError::new(setting, "email", e.detail))?;
     if name.as_deref().is_some_and(mail::breaks_a_line) {
         return Err(SettingsError::new("fromName", "control_characters", "must be one line"));
     }
@@ -137,7 +135,9 @@ pub(crate) fn cure(e: &SendError) -> String {
     let cure = match e.reason.as_ref() {
         "name_not_found" => "check the host name",
         "blocked_address" => "use a public mail server, or have the operator add its network to outbound.allow",
-        "connect_failed" | "timeout" => "check host and port (587 with starttls, 465 with tls) and any firewall between",
+        "connect_failed" | "timeout" => {
+            "check host and port (587 with starttls, 465 with tls) and any firewall between"
+        }
         "tls_failed" => "check that the host is named as its certificate is, and that port and security fit together",
         "starttls_not_offered" => "use security \"tls\" with port 465, or ask the provider",
         "plaintext_not_allowed" => "use tls or starttls, or have the operator add the network to outbound.allow",

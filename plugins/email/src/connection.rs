@@ -201,19 +201,13 @@ mod tests {
     #[test]
     fn extensions_are_read_whatever_their_case() {
         let found = Extensions::parse("mx greets you\nsize 1000\nPipelining\nAUTH PLAIN LOGIN XOAUTH2\nSTARTTLS");
-        let all = Extensions {
-            pipelining: true,
-            starttls: true,
-            size: Some(Some(1000)),
-            auth_plain: true,
-            auth_login: true,
-        };
+        let all =
+            Extensions { pipelining: true, starttls: true, size: Some(Some(1000)), auth_plain: true, auth_login: true };
         assert_eq!(found, all);
         assert_eq!(Extensions::parse("PIPELINING"), Extensions::default(), "the first line is a greeting");
-        assert_eq!(Extensions::parse("mx\nSIZE\nAUTH=LOGIN"), Extensions {
-            size: Some(None),
-            auth_login: true,
-            ..Extensions::default()
-        });
+        assert_eq!(
+            Extensions::parse("mx\nSIZE\nAUTH=LOGIN"),
+            Extensions { size: Some(None), auth_login: true, ..Extensions::default() }
+        );
     }
 }

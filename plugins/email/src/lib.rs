@@ -71,8 +71,7 @@ fn final_wait(timeout: Duration) -> Duration {
 impl Channel for Smtp {
     async fn send(&self, message: &Message) -> Result<Receipt, SendError> {
         let mail = mail::build(message, &self.account)?;
-        let deadlines =
-            Deadlines { before: Instant::now() + self.host.timeout, last: final_wait(self.host.timeout) };
+        let deadlines = Deadlines { before: Instant::now() + self.host.timeout, last: final_wait(self.host.timeout) };
         let mut connection = match self.pool.take() {
             Some(kept) => kept,
             None => dial::open(&self.account, &self.host, &self.tls, deadlines.before).await?,

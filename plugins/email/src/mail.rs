@@ -2,9 +2,7 @@
 //! folds; what it does not check (line breaks in values, header names) is refused here once more.
 
 use lettre::Address;
-use lettre::message::header::{
-    self, ContentTransferEncoding, ContentType, HeaderName, HeaderValue, Headers,
-};
+use lettre::message::header::{self, ContentTransferEncoding, ContentType, HeaderName, HeaderValue, Headers};
 use lettre::message::{Attachment as AttachmentPart, Body, Mailbox, Mailboxes, MultiPart, SinglePart};
 use plugin_api::{Action, Attachment, Message, SendError};
 
@@ -242,8 +240,17 @@ mod tests {
         assert_eq!(reason("jörg@example.com"), "address_not_ascii");
         assert_eq!(reason("a@x.example\r\nBcc: e@x.example"), "control_characters");
         for bad in [
-            "", "ana", "@x.example", "a..b@x.example", "a b@x.example", "a>b@x.example", "a@[127.0.0.1]", "a@127.1",
-            "a@x.example, b@x.example", "a@ex%61mple.test", "a@x example",
+            "",
+            "ana",
+            "@x.example",
+            "a..b@x.example",
+            "a b@x.example",
+            "a>b@x.example",
+            "a@[127.0.0.1]",
+            "a@127.1",
+            "a@x.example, b@x.example",
+            "a@ex%61mple.test",
+            "a@x example",
         ] {
             assert_eq!(reason(bad), "invalid_address", "{bad}");
         }

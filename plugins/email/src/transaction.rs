@@ -36,11 +36,7 @@ impl Broken {
 }
 
 /// Hands the mail over, once. Leaves the connection marked as fit for the next, or not.
-pub(crate) async fn deliver(
-    connection: &mut Connection,
-    mail: &Mail,
-    deadlines: &Deadlines,
-) -> Result<(), SendError> {
+pub(crate) async fn deliver(connection: &mut Connection, mail: &Mail, deadlines: &Deadlines) -> Result<(), SendError> {
     if let Some(Some(limit)) = connection.extensions.size
         && mail.data.len() as u64 > limit
     {
@@ -72,7 +68,11 @@ async fn announce(connection: &mut Connection, mail: &Mail) -> Result<(), SendEr
     commands.push((Stage::Rcpt, format!("RCPT TO:<{}>\r\n", mail.recipient)));
     commands.push((Stage::Data, "DATA\r\n".to_owned()));
     connection.needs_reset = false;
-    if connection.extensions.pipelining { together(connection, &commands).await } else { in_turn(connection, &commands).await }
+    if connection.extensions.pipelining {
+        together(connection, &commands).await
+    } else {
+        in_turn(connection, &commands).await
+    }
 }
 
 async fn in_turn(connection: &mut Connection, commands: &[(Stage, String)]) -> Result<(), SendError> {
