@@ -1,24 +1,42 @@
 //! The only HTTP client: time-outs, no redirects, no hidden retry, addresses checked where it connects, answers
 //! capped. What a plugin gets back is either the head of an answer or a [`SendError`] that is already a decision.
 
-use std::sync::Arc;
-use std::time::Duration;
+mod tls;
 
-use bytes::Bytes;
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bytes::{Bytes, BytesMut};
 pub use reqwest::Method;
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use tokio::time::{Instant, timeout_at};
 pub use url::Url;
 
-use crate::net::Guard;
+use crate::net::{Guard, Resolver};
 use crate::outcome::{Hint, SendError};
 
 /// The most of an answer's body that is read.
 pub const BODY_LIMIT: usize = 64 * 1024;
 
+/// Name, connect and TLS together. Shorter than the whole call, so that a failure here is never taken for one of
+/// which nobody knows what was written.
+const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+
+/// An idle connection that the provider closes while a request sets out on it leaves an unknown outcome. Common
+/// servers keep theirs for 20 s or longer, so ours are given up before that.
+const IDLE_LIMIT: Duration = Duration::from_secs(15);
+
+/// A `Retry-After` beyond this is taken as this.
+const RETRY_AFTER_LIMIT: Duration = Duration::from_secs(24 * 3600);
+
 /// Cheap to clone; connections are shared by all clones.
 #[derive(Clone)]
 pub struct Http {
-    client: reqwest::Client,
+    public: reqwest::Client,
+    /// For plain http and unusual ports: connects to nothing but the operator's `allow`.
+    inside: reqwest::Client,
     guard: Arc<Guard>,
     timeout: Duration,
 }
@@ -31,7 +49,6 @@ pub struct Request<'a> {
 }
 
 /// The provider's answer. The head is whole; the body may be cut.
-#[derive(Debug)]
 pub struct Answer {
     pub status: u16,
     pub headers: HeaderMap,
@@ -42,36 +59,63 @@ pub struct Answer {
 }
 
 impl Http {
+    /// `timeout` bounds a whole call, from the name to the last byte of the answer.
     pub fn new(guard: Arc<Guard>, timeout: Duration) -> Self {
-        let client = reqwest::Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .no_proxy()
-            .tcp_nodelay(true)
-            .connect_timeout(timeout.min(Duration::from_secs(10)))
-            .pool_max_idle_per_host(32)
-            .dns_resolver(crate::net::Resolver::new(Arc::clone(&guard)))
-            .user_agent(concat!("Recado/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .expect("the client is built from constants");
-        Self { client, guard, timeout }
+        let client = |resolver: Resolver| {
+            reqwest::Client::builder()
+                .tls_backend_preconfigured(tls::config())
+                .redirect(reqwest::redirect::Policy::none())
+                .retry(reqwest::retry::never())
+                .no_proxy()
+                .gzip(false)
+                .tcp_nodelay(true)
+                .connect_timeout(CONNECT_LIMIT.min(timeout * 2 / 3))
+                .pool_idle_timeout(IDLE_LIMIT)
+                .pool_max_idle_per_host(64)
+                .dns_resolver(resolver)
+                .user_agent(concat!("Recado/", env!("CARGO_PKG_VERSION")))
+        };
+        let build = |builder: reqwest::ClientBuilder| builder.build().expect("the client is built from constants");
+        Self {
+            public: build(client(Resolver::new(Arc::clone(&guard)))),
+            inside: build(client(Resolver::only_inside(Arc::clone(&guard)))),
+            guard,
+            timeout,
+        }
     }
 
     /// A request to an address whose literal host passes the guard; names are judged when they resolve.
     pub fn request(&self, method: Method, url: &Url) -> Request<'_> {
         Request { http: self, request: reqwest::Request::new(method, url.clone()) }
     }
+
+    pub fn get(&self, url: &Url) -> Request<'_> {
+        self.request(Method::GET, url)
+    }
+
+    pub fn post(&self, url: &Url) -> Request<'_> {
+        self.request(Method::POST, url)
+    }
 }
 
 impl Request<'_> {
+    /// Sets a header, replacing one of the same name.
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.request.headers_mut().insert(name, value);
         self
     }
 
+    /// Sets headers an account has prepared once.
+    pub fn headers(mut self, headers: &HeaderMap) -> Self {
+        for (name, value) in headers {
+            self.request.headers_mut().insert(name, value.clone());
+        }
+        self
+    }
+
     pub fn json(self, body: &impl serde::Serialize) -> Self {
         let bytes = serde_json::to_vec(body).expect("plugin bodies are plain data");
-        self.header(reqwest::header::CONTENT_TYPE, HeaderValue::from_static("application/json")).body(bytes)
+        self.header(CONTENT_TYPE, HeaderValue::from_static("application/json")).body(bytes)
     }
 
     pub fn body(mut self, body: impl Into<reqwest::Body>) -> Self {
@@ -81,24 +125,19 @@ impl Request<'_> {
 
     /// Makes the call, once.
     pub async fn send(self) -> Result<Answer, SendError> {
-        self.http.guard.check_literal(self.request.url())?;
-        let deadline = tokio::time::Instant::now() + self.http.timeout;
-        let head = tokio::time::timeout_at(deadline, self.http.client.execute(self.request)).await;
-        let mut response = match head {
+        let Self { http, request } = self;
+        http.guard.check_literal(request.url())?;
+        let client = if Guard::only_inside(request.url()) { &http.inside } else { &http.public };
+        let deadline = Instant::now() + http.timeout;
+        let mut response = match timeout_at(deadline, client.execute(request)).await {
             Err(_) => return Err(SendError::unknown("timeout", "no answer in time")),
             Ok(Err(e)) => return Err(transport_error(&e)),
             Ok(Ok(response)) => response,
         };
-        let mut body = Vec::new();
-        let complete = loop {
-            match tokio::time::timeout_at(deadline, response.chunk()).await {
-                Ok(Ok(Some(chunk))) if body.len() + chunk.len() <= BODY_LIMIT => body.extend_from_slice(&chunk),
-                Ok(Ok(None)) => break true,
-                _ => break false,
-            }
-        };
+        let mut body = Bytes::new();
+        let complete = timeout_at(deadline, read_body(&mut response, &mut body)).await.unwrap_or(false);
         let headers = std::mem::take(response.headers_mut());
-        Ok(Answer { status: response.status().as_u16(), headers, body: body.into(), complete })
+        Ok(Answer { status: response.status().as_u16(), headers, body, complete })
     }
 }
 
@@ -112,38 +151,89 @@ impl Answer {
     /// says otherwise look first.
     pub fn outcome(&self) -> Result<(), SendError> {
         let status = self.status;
-        let error = match status {
-            200..=299 => return Ok(()),
-            300..=399 => SendError::rejected("redirect_not_followed", format!("the provider answered {status}")),
-            429 => SendError::throttled(self.retry_after(), "rate_limited", "the provider answered 429"),
-            503 if self.headers.contains_key("retry-after") => {
-                SendError::throttled(self.retry_after(), "unavailable", "the provider answered 503 with Retry-After")
+        let said = || format!("the provider answered {status}");
+        let error = match (status, self.retry_after()) {
+            (200..=299, _) => return Ok(()),
+            (300..=399, _) => SendError::rejected("redirect_not_followed", said()),
+            (429, after) => SendError::throttled(after, "rate_limited", said()),
+            (503, Some(after)) => {
+                SendError::throttled(Some(after), "unavailable", "the provider answered 503 with Retry-After")
             }
-            401 | 403 => SendError::rejected("unauthorized", format!("the provider answered {status}"))
-                .hint(Hint::Misconfigured),
-            400..=499 => SendError::rejected("refused", format!("the provider answered {status}")),
-            _ => SendError::unknown("provider_error", format!("the provider answered {status}")),
+            (401 | 403, _) => SendError::rejected("unauthorized", said()).hint(Hint::Misconfigured),
+            (400..=499, _) => SendError::rejected("refused", said()),
+            _ => SendError::unknown("provider_error", said()),
         };
         Err(error.status(status))
     }
 
     /// `Retry-After`, in seconds or as a date, at most 24 h; a malformed or negative one is as good as none.
     pub fn retry_after(&self) -> Option<Duration> {
-        let value = self.headers.get("retry-after")?.to_str().ok()?.trim();
-        let after = match value.parse::<u64>() {
-            Ok(seconds) => Duration::from_secs(seconds),
-            Err(_) => httpdate::parse_http_date(value).ok()?.duration_since(std::time::SystemTime::now()).ok()?,
+        let value = self.headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+        let after = if !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit()) {
+            value.parse().map_or(RETRY_AFTER_LIMIT, Duration::from_secs)
+        } else {
+            // A date that has passed asks for no wait.
+            httpdate::parse_http_date(value).ok()?.duration_since(SystemTime::now()).unwrap_or_default()
         };
-        Some(after.min(Duration::from_secs(24 * 3600)))
+        Some(after.min(RETRY_AFTER_LIMIT))
     }
 }
 
+/// Neither headers nor body: both may hold what no log should.
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Answer")
+            .field("status", &self.status)
+            .field("bytes", &self.body.len())
+            .field("complete", &self.complete)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Reads up to the limit into `body`; true if the end came before it. The usual one-piece answer is not copied.
+async fn read_body(response: &mut reqwest::Response, body: &mut Bytes) -> bool {
+    loop {
+        match response.chunk().await {
+            Ok(Some(chunk)) if body.is_empty() && chunk.len() <= BODY_LIMIT => *body = chunk,
+            Ok(Some(chunk)) => {
+                let room = BODY_LIMIT - body.len();
+                let mut whole = BytesMut::from(std::mem::take(body));
+                whole.extend_from_slice(&chunk[..chunk.len().min(room)]);
+                *body = whole.freeze();
+                if chunk.len() > room {
+                    return false;
+                }
+            }
+            Ok(None) => return true,
+            Err(_) => return false,
+        }
+    }
+}
+
+/// Says only what kind of failure it was: the error's own text names the URL.
 fn transport_error(e: &reqwest::Error) -> SendError {
+    let first: &(dyn Error + 'static) = e;
+    let chain = || std::iter::successors(Some(first), |&e| e.source());
+    if let Some(ours) = chain().find_map(|e| e.downcast_ref::<SendError>()) {
+        return ours.clone();
+    }
+    if chain().any(is_tls) && e.is_connect() {
+        return SendError::not_sent(
+            "tls_failed",
+            "no trusted TLS connection: check the provider's certificate and name",
+        );
+    }
     if e.is_connect() {
         return SendError::not_sent("connect_failed", "could not connect to the provider");
     }
-    if e.is_timeout() {
-        return SendError::unknown("timeout", "no answer in time");
+    if e.is_builder() {
+        return SendError::not_sent("invalid_request", "the request could not be built");
     }
     SendError::unknown("connection_lost", "the connection broke before an answer came")
+}
+
+/// An I/O error hides what it wraps from the chain of sources.
+fn is_tls(e: &(dyn Error + 'static)) -> bool {
+    let wrapped = || e.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    e.is::<rustls::Error>() || wrapped().is_some_and(|inner| is_tls(inner))
 }
