@@ -60,7 +60,7 @@ impl Account {
         let port = port.ok_or_else(|| SettingsError::new("port", "out_of_range", "must be 1 to 65535"))?;
         if raw.security == Security::None
             && let Some(ip) = literal(&host)
-            && !opened_by_operator(guard, ip)
+            && !guard.allows(ip)
         {
             let detail = "none sends in clear and is only for networks in outbound.allow; use tls or starttls";
             return Err(SettingsError::new("security", "plaintext_not_allowed", detail));
@@ -81,12 +81,6 @@ impl Account {
     pub(crate) fn literal(&self) -> Option<IpAddr> {
         literal(&self.host)
     }
-}
-
-/// Plain text may only go where the operator said so by name of the network.
-pub(crate) fn opened_by_operator(guard: &Guard, ip: IpAddr) -> bool {
-    let ip = ip.to_canonical();
-    guard.allow.iter().any(|net| net.contains(&ip))
 }
 
 fn literal(host: &Host) -> Option<IpAddr> {
@@ -133,7 +127,7 @@ fn login(username: Option<String>, password: Option<String>) -> Result<Option<Lo
 /// What is wrong, and what an operator or a tenant can do about it.
 pub(crate) fn cure(e: &SendError) -> String {
     let cure = match e.reason.as_ref() {
-        "name_not_found" => "check the host name",
+        "name_not_resolved" => "check the host name",
         "blocked_address" => "use a public mail server, or have the operator add its network to outbound.allow",
         "connect_failed" | "timeout" => {
             "check host and port (587 with starttls, 465 with tls) and any firewall between"

@@ -12,7 +12,7 @@ use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
-use crate::account::{Account, Login, Security, opened_by_operator};
+use crate::account::{Account, Login, Security};
 use crate::connection::{Broken, Connection, Extensions};
 use crate::reply::{Reply, Stage};
 use crate::tls;
@@ -73,14 +73,14 @@ async fn addresses(account: &Account, host: &Host) -> Result<Vec<SocketAddr>, Se
         None => host.guard.resolve(&account.host.to_string(), account.port).await?,
     };
     if found.is_empty() {
-        return Err(SendError::not_sent("name_not_found", "the host name has no address"));
+        return Err(SendError::not_sent("name_not_resolved", "the host name has no address"));
     }
     found.retain(|a| host.guard.permits(a.ip()));
     if found.is_empty() {
         return Err(SendError::not_sent("blocked_address", "the host's address may not be connected to"));
     }
     if account.security == Security::None {
-        found.retain(|a| opened_by_operator(&host.guard, a.ip()));
+        found.retain(|a| host.guard.allows(a.ip()));
         if found.is_empty() {
             let detail = "security \"none\" is only for networks the operator opened";
             return Err(SendError::not_sent("plaintext_not_allowed", detail));
@@ -106,7 +106,7 @@ fn server_name(account: &Account) -> Result<ServerName<'static>, SendError> {
     match account.literal() {
         Some(ip) => Ok(ServerName::IpAddress(ip.into())),
         None => ServerName::try_from(account.host.to_string())
-            .map_err(|_| SendError::not_sent("name_not_found", "the host name is not a valid one")),
+            .map_err(|_| SendError::not_sent("name_not_resolved", "the host name is not a valid one")),
     }
 }
 

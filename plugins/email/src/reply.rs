@@ -102,7 +102,7 @@ impl Reply {
         match (self.code, self.enhanced()) {
             (421, _) => "server_closing",
             (_, Some([_, 2, 2])) => "mailbox_full",
-            (_, Some([_, 7, 1])) => "greylisted",
+            (_, Some([_, 7 | 2, 1])) => "greylisted",
             (_, Some([_, 7, _])) => "rate_limited",
             (450, _) => "greylisted",
             (452, _) | (_, Some([_, 3, 1])) => "server_full",

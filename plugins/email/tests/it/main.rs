@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod check;
+mod conforms;
 mod mail;
 mod outcomes;
 mod real_server;

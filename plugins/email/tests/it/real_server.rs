@@ -46,6 +46,7 @@ impl Exim {
             .args(["-bdf", "-oX", &format!("127.0.0.1:{port}"), "-C"])
             .arg(folder.path().join("exim.conf"))
             .stdin(Stdio::null())
+            .stderr(std::fs::File::create(folder.path().join("stderr")).unwrap())
             .spawn()
             .unwrap();
         let exim = Self { daemon, port, folder, authority };
@@ -104,6 +105,7 @@ tls_certificate = FOLDER/cert.pem
 tls_privatekey = FOLDER/key.pem
 auth_advertise_hosts = ${if eq{$tls_in_cipher}{}{}{*}}
 host_lookup =
+keep_environment =
 rfc1413_query_timeout = 0s
 deliver_drop_privilege = true
 acl_smtp_rcpt = rcpt
@@ -127,6 +129,7 @@ begin transports
 box:
   driver = appendfile
   maildir_format
+  return_path_add
   directory = FOLDER/mail
   user = Debian-exim
 

@@ -99,6 +99,11 @@ impl Sink {
         self.script.lock().unwrap().push((stage, act));
     }
 
+    /// From now on only this.
+    pub(crate) fn replace(&self, script: Vec<(&'static str, Act)>) {
+        *self.script.lock().unwrap() = script;
+    }
+
     fn act(&self, stage: &str) -> Option<Act> {
         let mut script = self.script.lock().unwrap();
         let at = script.iter().position(|(s, _)| *s == stage)?;
@@ -160,8 +165,8 @@ impl Sink {
             let said = self.reply(&mut s, &verb, &usual).await?;
             let Some(said) = said else { return Ok(None) };
             match verb.as_str() {
-                "RCPT" => refused = !said.starts_with('2'),
-                "MAIL" | "RSET" => refused = false,
+                "RCPT" => refused |= !said.starts_with('2'),
+                "MAIL" | "RSET" => refused = !said.starts_with('2'),
                 "QUIT" => return Ok(None),
                 "STARTTLS" if said.starts_with("220") => return Ok(Some(s.into_inner())),
                 "DATA" if said.starts_with("354") => {

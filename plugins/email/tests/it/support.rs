@@ -19,7 +19,7 @@ pub(crate) fn host_allowing(networks: &[&str]) -> Host {
     // The HTTP client of the host asks for a process-wide provider; the second test to install it may fail.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let allow = networks.iter().map(|n| n.parse().unwrap()).collect();
-    let guard = Arc::new(Guard { allow, allow_http: true, own_hosts: vec![] });
+    let guard = Arc::new(Guard { allow, allow_http: true, ..Guard::default() });
     let timeout = Duration::from_secs(20);
     Host { http: Http::new(Arc::clone(&guard), timeout), guard, timeout, hostname: "gateway.example.test".into() }
 }
