@@ -44,8 +44,8 @@ enum Stream {
 pub(crate) struct Extensions {
     pub(crate) pipelining: bool,
     pub(crate) starttls: bool,
-    /// Whether `SIZE` is known, and the limit it names, if any.
-    pub(crate) size: Option<Option<u64>>,
+    /// The limit named by `SIZE`; 0 is none (RFC 1870).
+    pub(crate) size: Option<u64>,
     pub(crate) auth_plain: bool,
     pub(crate) auth_login: bool,
 }
@@ -177,10 +177,7 @@ impl Extensions {
             match words.next().as_deref() {
                 Some("PIPELINING") => found.pipelining = true,
                 Some("STARTTLS") => found.starttls = true,
-                Some("SIZE") => {
-                    let limit = words.next().and_then(|n| n.parse().ok());
-                    found.size = Some(limit.filter(|n| *n != 0));
-                }
+                Some("SIZE") => found.size = Some(words.next().and_then(|n| n.parse().ok()).unwrap_or(0)),
                 Some("AUTH") => {
                     for mechanism in words {
                         found.auth_plain |= mechanism == "PLAIN";
@@ -195,19 +192,19 @@ impl Extensions {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
     #[test]
     fn extensions_are_read_whatever_their_case() {
         let found = Extensions::parse("mx greets you\nsize 1000\nPipelining\nAUTH PLAIN LOGIN XOAUTH2\nSTARTTLS");
-        let all =
-            Extensions { pipelining: true, starttls: true, size: Some(Some(1000)), auth_plain: true, auth_login: true };
+        let all = Extensions { pipelining: true, starttls: true, size: Some(1000), auth_plain: true, auth_login: true };
         assert_eq!(found, all);
         assert_eq!(Extensions::parse("PIPELINING"), Extensions::default(), "the first line is a greeting");
         assert_eq!(
             Extensions::parse("mx\nSIZE\nAUTH=LOGIN"),
-            Extensions { size: Some(None), auth_login: true, ..Extensions::default() }
+            Extensions { size: Some(0), auth_login: true, ..Extensions::default() }
         );
     }
 }

@@ -4,6 +4,7 @@ mod account;
 mod connection;
 mod dial;
 mod mail;
+mod parts;
 mod pool;
 mod reply;
 mod tls;
@@ -64,7 +65,7 @@ struct Smtp {
 
 /// RFC 5321 asks for ten minutes of patience after the final dot; tests shorten it with the time-out.
 fn final_wait(timeout: Duration) -> Duration {
-    (timeout * 20).min(Duration::from_secs(600))
+    (timeout * 20).min(Duration::from_mins(10))
 }
 
 #[async_trait]

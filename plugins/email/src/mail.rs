@@ -1,12 +1,15 @@
-//! A message as mail: headers, parts and the bytes that follow DATA. lettre encodes (RFC 2045 to 2047, 2231) and
+//! A message as mail: envelope, headers and the bytes that follow DATA. lettre encodes (RFC 2045 to 2047, 2231) and
 //! folds; what it does not check (line breaks in values, header names) is refused here once more.
 
+use std::fmt::Write;
+
 use lettre::Address;
-use lettre::message::header::{self, ContentTransferEncoding, ContentType, HeaderName, HeaderValue, Headers};
-use lettre::message::{Attachment as AttachmentPart, Body, Mailbox, Mailboxes, MultiPart, SinglePart};
-use plugin_api::{Action, Attachment, Message, SendError};
+use lettre::message::header::{self, HeaderName, HeaderValue, Headers};
+use lettre::message::{Mailbox, Mailboxes};
+use plugin_api::{Message, SendError};
 
 use crate::account::Account;
+use crate::parts;
 
 /// The longest line the standard allows, without its CRLF.
 const LINE_LIMIT: usize = 998;
@@ -29,7 +32,7 @@ pub(crate) fn build(message: &Message, account: &Account) -> Result<Mail, SendEr
     let recipient = address(recipient)?;
     let message_id = message_id(&message.id, account.from.email.domain());
     let mut content = headers(message, account, &recipient, &message_id)?.to_string().into_bytes();
-    content.extend_from_slice(&body(message)?);
+    content.extend_from_slice(&parts::body(message)?);
     let data = data(&content)?;
     Ok(Mail { sender: account.sender.clone(), recipient: recipient.to_string(), message_id, data })
 }
@@ -61,7 +64,7 @@ pub(crate) fn breaks_a_line(text: &str) -> bool {
     text.contains(['\r', '\n', '\0'])
 }
 
-fn one_line<'a>(what: &str, text: &'a str) -> Result<&'a str, SendError> {
+pub(crate) fn one_line<'a>(what: &str, text: &'a str) -> Result<&'a str, SendError> {
     if breaks_a_line(text) {
         return Err(SendError::rejected("control_characters", format!("the {what} holds a line break or NUL")));
     }
@@ -74,7 +77,9 @@ fn message_id(id: &str, domain: &str) -> String {
     for byte in id.bytes() {
         match byte {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' => out.push(byte as char),
-            _ => out.push_str(&format!("={byte:02X}")),
+            _ => {
+                let _ = write!(out, "={byte:02X}");
+            }
         }
     }
     format!("{out}@{domain}>")
@@ -118,91 +123,6 @@ fn custom_name(name: &str, present: &Headers) -> Result<HeaderName, SendError> {
     HeaderName::new_from_ascii(name.to_owned()).map_err(|_| refused("is too long"))
 }
 
-/// Plainest first (RFC 2046), attachments around it.
-fn body(message: &Message) -> Result<Vec<u8>, SendError> {
-    let text = SinglePart::plain(tidy(&text(message)));
-    if message.attachments.is_empty() {
-        return Ok(match html(message) {
-            Some(html) => alternative(text, &html).formatted(),
-            None => text.formatted(),
-        });
-    }
-    let mixed = MultiPart::mixed();
-    let mut mixed = match html(message) {
-        Some(html) => mixed.multipart(alternative(text, &html)),
-        None => mixed.singlepart(text),
-    };
-    for file in &message.attachments {
-        mixed = mixed.singlepart(attachment(file)?);
-    }
-    Ok(mixed.formatted())
-}
-
-fn alternative(text: SinglePart, html: &str) -> MultiPart {
-    MultiPart::alternative().singlepart(text).singlepart(SinglePart::html(tidy(html)))
-}
-
-fn attachment(file: &Attachment) -> Result<SinglePart, SendError> {
-    let name = one_line("name of an attachment", &file.filename)?;
-    let kind = ContentType::parse(one_line("type of an attachment", &file.content_type)?)
-        .or_else(|_| ContentType::parse("application/octet-stream"))
-        .map_err(|_| SendError::rejected("invalid_attachment", "an attachment's type is not a media type"))?;
-    let content = Body::new_with_encoding(file.content.to_vec(), ContentTransferEncoding::Base64)
-        .map_err(|_| SendError::rejected("invalid_attachment", "an attachment could not be encoded"))?;
-    Ok(AttachmentPart::new(name.to_owned()).body(content, kind))
-}
-
-/// Line ends of one kind, and no NUL: what mail cannot carry.
-fn tidy(text: &str) -> String {
-    if text.contains(['\r', '\0']) {
-        return text.replace("\r\n", "\n").replace('\r', "\n").replace('\0', "");
-    }
-    text.to_owned()
-}
-
-/// The text with the actions as a numbered list; one that is a link shows where it leads.
-fn text(message: &Message) -> String {
-    let mut out = message.text.clone();
-    for (n, action) in message.actions.iter().enumerate() {
-        out.push_str(if n == 0 { "\n\n" } else { "\n" });
-        out.push_str(&format!("{}. {}", n + 1, action.title));
-        if let Some(link) = link(action) {
-            out.push_str(": ");
-            out.push_str(link);
-        }
-    }
-    out
-}
-
-/// The HTML with the actions as a list before its end.
-fn html(message: &Message) -> Option<String> {
-    let mut html = message.html.clone()?;
-    if message.actions.is_empty() {
-        return Some(html);
-    }
-    let mut list = String::from("<ol>");
-    for action in &message.actions {
-        let title = escape(&action.title);
-        match link(action) {
-            Some(link) => list.push_str(&format!("<li><a href=\"{}\">{title}</a></li>", escape(link))),
-            None => list.push_str(&format!("<li>{title}</li>")),
-        }
-    }
-    list.push_str("</ol>");
-    let end = html.to_ascii_lowercase().rfind("</body>").unwrap_or(html.len());
-    html.insert_str(end, &list);
-    Some(html)
-}
-
-fn link(action: &Action) -> Option<&str> {
-    let url = url::Url::parse(&action.value).ok()?;
-    (url.scheme() == "https" && !action.value.contains(char::is_whitespace)).then_some(action.value.as_str())
-}
-
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
-}
-
 /// What goes after DATA: every line ended by CRLF and by nothing else (a bare CR or LF lets a second message be
 /// smuggled in), a leading dot doubled, a dot alone at the end.
 fn data(content: &[u8]) -> Result<Vec<u8>, SendError> {
@@ -226,6 +146,7 @@ fn data(content: &[u8]) -> Result<Vec<u8>, SendError> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use crate::connection::Connection;
 
 /// Servers close idle connections after some minutes; going first avoids the race.
-const IDLE: Duration = Duration::from_secs(60);
+const IDLE: Duration = Duration::from_mins(1);
 /// Messages over one connection: large receivers cut off at a hundred or so.
 const MESSAGES: u32 = 100;
 /// Kept at most; beyond it a finished connection is closed at once.

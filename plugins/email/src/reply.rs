@@ -125,11 +125,10 @@ impl Reply {
             (_, Some([_, 1, 3])) => rejected("invalid_address"),
             (_, Some([_, 2, 1])) => rejected("mailbox_disabled"),
             (_, Some([_, 2, 2])) => rejected("mailbox_full"),
-            (_, Some([_, 3, 4])) => rejected("message_too_big"),
             (_, Some([_, 6, _])) => rejected("content_refused"),
             (_, Some([_, 7, _])) => rejected("policy_refused"),
             (552, None) if stage == Stage::Rcpt => rejected("mailbox_full"),
-            (552, None) => rejected("message_too_big"),
+            (_, Some([_, 3, 4])) | (552, None) => rejected("message_too_big"),
             (500..=504, _) => rejected("protocol_error"),
             (550 | 553, _) if stage == Stage::Mail => misconfigured("sender_refused"),
             (_, _) if stage == Stage::Rcpt => rejected("recipient_refused"),
@@ -154,6 +153,7 @@ fn split(line: &[u8]) -> Option<(u16, bool, &[u8])> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use plugin_api::Failure;
 

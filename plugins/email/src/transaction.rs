@@ -37,7 +37,7 @@ impl Broken {
 
 /// Hands the mail over, once. Leaves the connection marked as fit for the next, or not.
 pub(crate) async fn deliver(connection: &mut Connection, mail: &Mail, deadlines: &Deadlines) -> Result<(), SendError> {
-    if let Some(Some(limit)) = connection.extensions.size
+    if let Some(limit @ 1..) = connection.extensions.size
         && mail.data.len() as u64 > limit
     {
         let detail = format!("the message has {} bytes and the server takes {limit}", mail.data.len());

@@ -1,6 +1,7 @@
 //! The e-mail channel through its door, against a mail server that plays tricks and against a real one.
 #![allow(clippy::unwrap_used)]
 
+mod account;
 mod check;
 mod conforms;
 mod mail;

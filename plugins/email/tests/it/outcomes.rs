@@ -6,7 +6,7 @@ use plugin_api::{Failure, Hint};
 use serde_json::json;
 
 use crate::sink::{Act, Encryption, Sink};
-use crate::support::{host, message, open, open_plain, outcome, send, try_open};
+use crate::support::{message, open, open_plain, outcome, send, try_open};
 
 /// Sends one message to a server that plays `script`, with and without PIPELINING: the outcome must be the same.
 async fn played(script: &[(&'static str, Act)]) -> (Option<Failure>, String) {
@@ -173,67 +173,6 @@ async fn a_blackholed_address_is_not_sent() {
     let settings = json!({"host": "192.0.2.1", "security": "none"});
     let channel = try_open(plugin_email::plugin().as_ref(), &host, settings).unwrap();
     assert_eq!(outcome(send(&channel, "m1").await).0, Some(Failure::NotSent));
-}
-
-#[tokio::test]
-async fn a_wrong_password_is_the_accounts_fault() {
-    let sink = Sink::start(Encryption::None, &["AUTH PLAIN LOGIN"], &[("AUTH", Act::Say("535 5.7.8 no"))]).await;
-    let settings = json!({"port": sink.port(), "security": "none", "username": "u", "password": "secret-word"});
-    let error = send(&open(settings), "m1").await.unwrap_err();
-    assert_eq!((error.failure, error.hint), (Failure::Rejected, Some(Hint::Misconfigured)));
-    assert_eq!(error.reason, "auth_failed");
-    assert!(!format!("{error:?}").contains("secret-word"));
-}
-
-#[tokio::test]
-async fn sign_in_uses_plain_or_else_login() {
-    for (offer, lines) in
-        [("AUTH PLAIN LOGIN", vec!["AUTH PLAIN AHUAcHc="]), ("AUTH=LOGIN", vec!["AUTH LOGIN", "dQ==", "cHc="])]
-    {
-        let sink = Sink::start(Encryption::None, &[offer], &[]).await;
-        let settings = json!({"port": sink.port(), "security": "none", "username": "u", "password": "pw"});
-        send(&open(settings), "m1").await.unwrap();
-        let told: Vec<_> = sink.commands.lock().unwrap().iter().map(|(_, line)| line.clone()).collect();
-        assert_eq!(told[1..=lines.len()], lines);
-    }
-}
-
-#[tokio::test]
-async fn a_server_without_sign_in_is_not_given_the_password() {
-    let sink = Sink::start(Encryption::None, &["AUTH XOAUTH2"], &[]).await;
-    let settings = json!({"port": sink.port(), "security": "none", "username": "u", "password": "pw"});
-    assert_eq!(outcome(send(&open(settings), "m1").await), (Some(Failure::Rejected), "auth_not_offered".into()));
-    assert_eq!((sink.count("AUTH"), sink.count("MAIL")), (0, 0));
-}
-
-#[tokio::test]
-async fn plain_text_goes_only_where_the_operator_opened_a_network() {
-    let sink = Sink::plain(&[]).await;
-    let closed = crate::support::host_allowing(&["10.0.0.0/8"]);
-    let settings = json!({"port": sink.port(), "security": "none"});
-    let refused = try_open(plugin_email::plugin().as_ref(), &closed, settings).err().unwrap();
-    assert_eq!((refused.setting.as_str(), refused.code), ("security", "plaintext_not_allowed"));
-    let open = try_open(plugin_email::plugin().as_ref(), &host(), json!({"port": 0})).err().unwrap();
-    assert_eq!((open.setting.as_str(), open.code), ("port", "out_of_range"));
-    assert_eq!(sink.connections(), 0);
-}
-
-#[tokio::test]
-async fn accounts_are_judged_by_every_setting() {
-    let plugin = plugin_email::plugin();
-    for (settings, setting) in [
-        (json!({"username": "u"}), "password"),
-        (json!({"password": "p"}), "username"),
-        (json!({"from": "nobody"}), "from"),
-        (json!({"from": "a@x.example\r\nBcc: b@x.example"}), "from"),
-        (json!({"replyTo": "a b@x.example"}), "replyTo"),
-        (json!({"host": "smtp.example.com/x y"}), "host"),
-        (json!({"port": 70000}), "port"),
-        (json!({"security": "maybe"}), "security"),
-    ] {
-        let error = try_open(plugin.as_ref(), &host(), settings).err().unwrap();
-        assert_eq!(error.setting, setting, "{error}");
-    }
 }
 
 #[tokio::test]

@@ -132,7 +132,8 @@ impl Sink {
     /// One session; gives the stream back when the client wants TLS.
     async fn talk(&self, mut s: BufReader<Box<dyn Duplex>>, encrypted: bool) -> io::Result<Option<Box<dyn Duplex>>> {
         let starttls = matches!(self.encryption, Encryption::StartTls(_));
-        if !(starttls && encrypted) && !self.answer(&mut s, "greeting", "220 sink.example.test ESMTP").await? {
+        let greeted = starttls && encrypted;
+        if !greeted && !self.answer(&mut s, "greeting", "220 sink.example.test ESMTP").await? {
             return Ok(None);
         }
         let mut refused = false;
@@ -169,11 +170,7 @@ impl Sink {
                 "MAIL" | "RSET" => refused = !said.starts_with('2'),
                 "QUIT" => return Ok(None),
                 "STARTTLS" if said.starts_with("220") => return Ok(Some(s.into_inner())),
-                "DATA" if said.starts_with("354") => {
-                    if !self.take(&mut s).await? {
-                        return Ok(None);
-                    }
-                }
+                "DATA" if said.starts_with("354") && !self.take(&mut s).await? => return Ok(None),
                 _ => {}
             }
         }
