@@ -71,6 +71,11 @@ pub(crate) fn one_line<'a>(what: &str, text: &'a str) -> Result<&'a str, SendErr
     Ok(text)
 }
 
+/// Other control characters do no harm and mean nothing.
+fn visible(text: &str) -> String {
+    text.replace(char::is_control, " ")
+}
+
 /// `<id@domain>`. Ids are UUIDs; anything else is spelt so that two ids never become one.
 fn message_id(id: &str, domain: &str) -> String {
     let mut out = String::from("<");
@@ -88,8 +93,8 @@ fn message_id(id: &str, domain: &str) -> String {
 fn headers(message: &Message, account: &Account, to: &Address, message_id: &str) -> Result<Headers, SendError> {
     let mailboxes = |mailbox: &Mailbox| Mailboxes::from(mailbox.clone());
     let name = message.recipient.name.as_deref().map(|n| one_line("recipient's name", n)).transpose()?;
-    let name = name.map(str::trim).filter(|n| !n.is_empty()).map(str::to_owned);
-    let subject = one_line("subject", message.subject.as_deref().unwrap_or_default())?;
+    let name = name.map(str::trim).filter(|n| !n.is_empty()).map(visible);
+    let subject = visible(one_line("subject", message.subject.as_deref().unwrap_or_default())?);
 
     let mut headers = Headers::new();
     headers.set(header::Date::now());
@@ -98,7 +103,7 @@ fn headers(message: &Message, account: &Account, to: &Address, message_id: &str)
     if let Some(reply_to) = &account.reply_to {
         headers.set(header::ReplyTo::from(mailboxes(reply_to)));
     }
-    headers.set(header::Subject::from(subject.to_owned()));
+    headers.set(header::Subject::from(subject));
     headers.set(header::MessageId::from(message_id.to_owned()));
     headers.insert_raw(HeaderValue::new(HeaderName::new_from_ascii_str("Auto-Submitted"), "auto-generated".into()));
     headers.set(header::MIME_VERSION_1_0);
@@ -117,7 +122,9 @@ fn custom_name(name: &str, present: &Headers) -> Result<HeaderName, SendError> {
     }
     let lower = name.to_ascii_lowercase();
     let structural = ["bcc", "cc", "sender", "return-path", "received", "dkim-signature"].contains(&lower.as_str());
-    if structural || lower.starts_with("content-") || lower.starts_with("resent-") || present.get_raw(name).is_some() {
+    // A Reply-To of the message's own replaces the account's.
+    let there = lower != "reply-to" && present.get_raw(name).is_some();
+    if structural || there || lower.starts_with("content-") || lower.starts_with("resent-") {
         return Err(refused("is one the gateway writes itself, or is there twice"));
     }
     HeaderName::new_from_ascii(name.to_owned()).map_err(|_| refused("is too long"))

@@ -151,12 +151,14 @@ async fn custom_headers_are_carried() {
         ("List-Unsubscribe".into(), unsubscribe.clone()),
         ("List-Unsubscribe-Post".into(), "List-Unsubscribe=One-Click".into()),
         ("X-Note".into(), "señal".into()),
+        ("reply-to".into(), "desk@example.test".into()),
     ];
     let raw = arrived(sent).await;
     let mail = parse_mail(raw.as_bytes()).unwrap();
     assert_eq!(header(&mail, "List-Unsubscribe"), unsubscribe);
     assert_eq!(header(&mail, "List-Unsubscribe-Post"), "List-Unsubscribe=One-Click");
     assert_eq!(header(&mail, "X-Note"), "señal");
+    assert_eq!(header(&mail, "Reply-To"), "desk@example.test");
 }
 
 #[tokio::test]

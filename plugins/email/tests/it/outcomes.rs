@@ -37,17 +37,32 @@ async fn a_250_after_the_message_is_acceptance_and_the_receipt_names_the_message
 #[tokio::test]
 async fn a_confirmation_cut_off_is_unknown() {
     plays(&[(".", Act::Close)], Failure::Unknown, "connection_lost").await;
+    plays(&[("reset", Act::Close), (".", Act::Close)], Failure::Unknown, "connection_lost").await;
     plays(&[(".", Act::Last("250-2.0.0 que"))], Failure::Unknown, "connection_lost").await;
 }
 
 #[tokio::test]
 async fn a_confirmation_cut_off_on_a_reused_connection_is_unknown() {
-    let sink = Sink::plain(&[]).await;
-    let channel = open_plain(sink.port());
-    send(&channel, "m1").await.unwrap();
-    sink.add(".", Act::Close);
-    assert_eq!(outcome(send(&channel, "m2").await), (Some(Failure::Unknown), "connection_lost".into()));
-    assert_eq!((sink.connections(), sink.mails().len()), (1, 2));
+    for script in [&[][..], &[("reset", Act::Close)]] {
+        let sink = Sink::plain(script).await;
+        let channel = open_plain(sink.port());
+        send(&channel, "m1").await.unwrap();
+        sink.add(".", Act::Close);
+        assert_eq!(outcome(send(&channel, "m2").await), (Some(Failure::Unknown), "connection_lost".into()));
+        assert_eq!((sink.connections(), sink.mails().len()), (1, 2));
+    }
+}
+
+#[tokio::test]
+async fn a_reused_connection_cut_before_the_message_is_certainly_not_accepted() {
+    for stage in ["MAIL", "RCPT", "DATA"] {
+        let sink = Sink::plain(&[("reset", Act::Close)]).await;
+        let channel = open_plain(sink.port());
+        send(&channel, "m1").await.unwrap();
+        sink.add(stage, Act::Close);
+        assert_eq!(outcome(send(&channel, "m2").await), (Some(Failure::NotSent), "connection_lost".into()));
+        assert_eq!((sink.connections(), sink.mails().len()), (1, 1));
+    }
 }
 
 #[tokio::test]

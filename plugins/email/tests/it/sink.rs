@@ -4,15 +4,16 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use rustls::ServerConfig;
-use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader, BufWriter};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio_rustls::TlsAcceptor;
 
 /// What to do instead of the usual, once, when a command comes. The stages are the verbs, and `greeting`, `content`
-/// (the first line of a message) and `.` (its end).
+/// (the first line of a message) and `.` (its end); `reset` makes the next connection end in one.
 #[derive(Clone, Debug)]
 pub(crate) enum Act {
     Say(&'static str),
@@ -112,6 +113,12 @@ impl Sink {
 
     async fn serve(&self, tcp: TcpStream) -> Option<()> {
         tcp.set_nodelay(true).unwrap();
+        if self.act("reset").is_some() {
+            // Without lingering every close is a reset.
+            socket2::SockRef::from(&tcp).set_linger(Some(Duration::ZERO)).unwrap();
+        }
+        // Answers to commands that came together go out together.
+        let tcp = BufWriter::new(tcp);
         match &self.encryption {
             Encryption::Implicit(config) => {
                 let tls = TlsAcceptor::from(Arc::clone(config)).accept(tcp).await.ok()?;
@@ -214,14 +221,17 @@ impl Sink {
             None => (usual.to_owned(), false),
             Some(Act::Say(text)) => (text.to_owned(), false),
             Some(Act::Last(text)) => (text.to_owned(), true),
-            Some(Act::Close) => return Ok(None),
+            Some(Act::Close) => return s.flush().await.map(|()| None),
             Some(Act::Hang) => {
+                s.flush().await?;
                 self.hanging.notify_one();
                 std::future::pending().await
             }
         };
         s.write_all(format!("{text}\r\n").as_bytes()).await?;
-        s.flush().await?;
+        if last || s.buffer().is_empty() {
+            s.flush().await?;
+        }
         Ok((!last).then_some(text))
     }
 }
