@@ -28,8 +28,11 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 /// servers keep theirs for 20 s or longer, so ours are given up before that.
 const IDLE_LIMIT: Duration = Duration::from_secs(15);
 
+/// How long an HTTP/2 connection with open calls may be quiet, and how long its answer to a ping may take.
+const PING_LIMIT: Duration = Duration::from_secs(10);
+
 /// A `Retry-After` beyond this is taken as this.
-const RETRY_AFTER_LIMIT: Duration = Duration::from_secs(24 * 3600);
+const RETRY_AFTER_LIMIT: Duration = Duration::from_hours(24);
 
 /// Cheap to clone; connections are shared by all clones.
 #[derive(Clone)]
@@ -71,6 +74,9 @@ impl Http {
                 .tcp_nodelay(true)
                 .connect_timeout(CONNECT_LIMIT.min(timeout * 2 / 3))
                 .pool_idle_timeout(IDLE_LIMIT)
+                // A shared connection that died silently would swallow every call until the kernel gives it up.
+                .http2_keep_alive_interval(PING_LIMIT)
+                .http2_keep_alive_timeout(PING_LIMIT)
                 .pool_max_idle_per_host(64)
                 .dns_resolver(resolver)
                 .user_agent(concat!("Recado/", env!("CARGO_PKG_VERSION")))

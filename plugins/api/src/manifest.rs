@@ -52,6 +52,9 @@ pub struct Provider {
     pub attachments: bool,
     /// Longest text in characters, after which the provider refuses or cuts.
     pub max_length: Option<usize>,
+    /// Returns something to remember about a recipient, so `Message::memory` is worth a look-up.
+    #[serde(default)]
+    pub remembers: bool,
     #[serde(default)]
     pub limits: Limits,
     #[serde(default)]
@@ -69,11 +72,14 @@ pub struct Limits {
     /// Calls at the same time.
     pub concurrency: u32,
     pub rate_per_minute: Option<u32>,
+    /// How long one call may last where that is longer than the operator's `delivery.call_timeout` (SMTP waits ten
+    /// minutes for the last word). Until then the attempt counts as running.
+    pub call_seconds: Option<u64>,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { concurrency: 8, rate_per_minute: None }
+        Self { concurrency: 8, rate_per_minute: None, call_seconds: None }
     }
 }
 

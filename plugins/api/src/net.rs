@@ -86,8 +86,8 @@ impl Guard {
     pub async fn check_url(&self, text: &str) -> Result<Url, UrlError> {
         let url = parse(text)?;
         let inside = match (self.place(url.host())?, url.domain()) {
-            (Inside::Yes, _) | (_, None) => self.place(url.host())?,
-            (_, Some(name)) => self.check_name(name).await?,
+            (Inside::No | Inside::Perhaps, Some(name)) => self.check_name(name).await?,
+            (inside, _) => inside,
         };
         self.check_way(&url, inside)?;
         Ok(url)

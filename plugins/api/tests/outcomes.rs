@@ -1,6 +1,7 @@
 //! What the client says about calls that go wrong, each through a proxy that breaks them in its own way.
 #![allow(clippy::unwrap_used)]
 
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use plugin_api::conformance::{Behaviour, Cut, Fault, HttpDouble, Proxy, Reply, Then, loopback_host};
@@ -10,7 +11,7 @@ use plugin_api::{Failure, SendError};
 /// Never reached.
 const LONG: Duration = Duration::from_secs(20);
 /// Reached in the tests about time-outs.
-const SHORT: Duration = Duration::from_millis(300);
+const SHORT: Duration = Duration::from_millis(500);
 
 struct Stage {
     double: HttpDouble,
@@ -92,7 +93,7 @@ async fn without_a_connection_nothing_was_sent() {
 async fn a_name_that_does_not_resolve_was_not_sent() {
     use plugin_api::net::{Guard, Names};
     let guard = Guard { names: Names::from_fn(|_| vec![]), ..Guard::default() };
-    let http = Http::new(std::sync::Arc::new(guard), LONG);
+    let http = Http::new(Arc::new(guard), LONG);
     let result = http.post(&Url::parse("https://nobody.example/").unwrap()).send().await;
     assert_eq!(failed(result), (Failure::NotSent, "name_not_resolved".into()));
 }
@@ -132,6 +133,30 @@ async fn a_server_that_does_not_speak_tls_gets_nothing() {
 }
 
 #[tokio::test]
+async fn a_server_with_an_untrusted_certificate_gets_nothing() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = Url::parse(&format!("https://localhost:{}/", listener.local_addr().unwrap().port())).unwrap();
+    let http = loopback_host(LONG).http;
+    let server = async {
+        let (stream, _) = listener.accept().await.unwrap();
+        self_signed().accept(stream).await.is_err()
+    };
+    let (result, refused) = tokio::join!(http.post(&url).body(b"body-canary".to_vec()).send(), server);
+    assert_eq!(failed(result), (Failure::NotSent, "tls_failed".into()));
+    assert!(refused);
+}
+
+/// For `localhost`, valid for a hundred years, signed by nobody.
+fn self_signed() -> tokio_rustls::TlsAcceptor {
+    let certificate = include_bytes!("tls/self-signed.der").as_slice().into();
+    let key = rustls::pki_types::PrivatePkcs8KeyDer::from(include_bytes!("tls/key.der").as_slice()).into();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let config = config.with_no_client_auth().with_single_cert(vec![certificate], key).unwrap();
+    Arc::new(config).into()
+}
+
+#[tokio::test]
 async fn any_other_server_error_is_unknown() {
     for status in [500, 501, 502, 503, 504, 599] {
         let stage = Stage::with(Fault::Pass, LONG).await;
@@ -143,7 +168,7 @@ async fn any_other_server_error_is_unknown() {
 
 #[tokio::test]
 async fn retry_after_is_understood_or_ignored() {
-    let in_an_hour = httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(3600));
+    let in_an_hour = httpdate::fmt_http_date(SystemTime::now() + Duration::from_hours(1));
     let day = 24 * 3600;
     let cases: [(Option<&str>, Option<u64>); 11] = [
         (Some("120"), Some(120)),

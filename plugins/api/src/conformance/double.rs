@@ -21,13 +21,15 @@ pub struct HttpDouble(Arc<Shared>);
 struct Shared {
     address: SocketAddr,
     makes_message: Box<dyn Fn(&Seen) -> bool + Send + Sync>,
-    reply: Box<dyn Fn(Behaviour, &Seen) -> Option<Reply> + Send + Sync>,
+    reply: Box<Answering>,
     behaviour: Mutex<Behaviour>,
     seen: Mutex<Vec<Seen>>,
     connections: AtomicUsize,
     calls: AtomicUsize,
     taken: AtomicUsize,
 }
+
+type Answering = dyn Fn(Behaviour, &Seen) -> Option<Reply> + Send + Sync;
 
 /// An answer of the double.
 #[derive(Debug, Clone)]

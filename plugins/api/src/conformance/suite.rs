@@ -1,5 +1,6 @@
 //! The checks themselves.
 
+use std::cell::Cell;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,11 +14,11 @@ use crate::{Channel, Failure, Hint, Message, Receipt, SendError};
 /// Long enough never to matter.
 const PATIENT: Duration = Duration::from_secs(20);
 /// For the one behaviour that is a time-out.
-const IMPATIENT: Duration = Duration::from_millis(600);
+const IMPATIENT: Duration = Duration::from_secs(1);
 
 /// Runs every check, prints the list, and panics with all failures at once.
 pub async fn run(harness: &dyn Harness) {
-    let mut suite = Suite { harness, lines: vec![], faults: vec![] };
+    let mut suite = Suite { harness, lines: vec![], faults: vec![], gives_ids: false.into() };
     suite.manifest();
     if suite.faults.is_empty() {
         suite.calls().await;
@@ -32,6 +33,8 @@ struct Suite<'a> {
     harness: &'a dyn Harness,
     lines: Vec<String>,
     faults: Vec<String>,
+    /// A well-read answer of this provider holds the message's id.
+    gives_ids: Cell<bool>,
 }
 
 impl Suite<'_> {
@@ -93,7 +96,8 @@ impl Suite<'_> {
         outcome: Result<Receipt, SendError>,
     ) -> Result<(), String> {
         match (self.harness.expects(behaviour), outcome) {
-            (Expected::Accepted, Ok(_)) | (Expected::NotApplicable(_), _) => Ok(()),
+            (Expected::NotApplicable(_), _) => Ok(()),
+            (Expected::Accepted, Ok(receipt)) => self.flagged(behaviour, &receipt),
             (Expected::Accepted, Err(e)) => Err(format!("must be accepted, was {:?} ({e})", e.failure)),
             (Expected::Fails(failure), Ok(_)) => Err(format!("must be {failure:?}, was accepted")),
             (Expected::Fails(failure), Err(e)) => {
@@ -101,6 +105,21 @@ impl Suite<'_> {
                 self.is_discreet(message, &format!("{e} {e:?}"))?;
                 details(behaviour, &e)
             }
+        }
+    }
+
+    /// An acceptance in an odd answer is one, but the log should say that it was odd.
+    fn flagged(&self, behaviour: Behaviour, receipt: &Receipt) -> Result<(), String> {
+        match behaviour {
+            Behaviour::Accept => {
+                self.gives_ids.set(receipt.message_id.is_some());
+                ensure(receipt.note.is_none(), || "a plain acceptance needs no note".to_owned())
+            }
+            Behaviour::Rubbish if !self.gives_ids.get() => Ok(()),
+            Behaviour::Rubbish => {
+                ensure(receipt.message_id.is_none() && receipt.note.is_some(), || "needs a note, and no id".to_owned())
+            }
+            _ => ensure(receipt.note.is_some(), || "needs a note".to_owned()),
         }
     }
 

@@ -1,0 +1,399 @@
+//! Delivery: lanes are filled, calls are made, outcomes are recorded and decided upon.
+
+mod compose;
+mod work;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, oneshot};
+
+use crate::clock::{SharedClock, Timestamp};
+use crate::app::SharedConfig;
+use crate::ids::{NotificationId, TenantId};
+use crate::lane::{Admission, Lane};
+use crate::status::Status;
+use crate::store::Db;
+use crate::store::notifications::Delivery;
+use crate::template::Templates;
+use crate::tenant::Tenants;
+use crate::writer::{Finished, LoadOp, Op, Writer};
+
+pub use compose::{ComposeError, compose, render, with_name};
+
+type LaneMap = HashMap<TenantId, HashMap<Arc<str>, Arc<Lane>>>;
+
+/// Everything that sends. One per process.
+pub struct Engine {
+    pub writer: Writer,
+    clock: SharedClock,
+    config: SharedConfig,
+    db: Db,
+    tenants: Arc<Tenants>,
+    templates: Arc<Templates>,
+    lanes: Mutex<LaneMap>,
+    /// Deliveries held in memory, in all lanes.
+    held: AtomicUsize,
+    /// Tasks under way: calls and loads.
+    active: AtomicUsize,
+    became_idle: Notify,
+    waiters: Mutex<HashMap<NotificationId, Vec<oneshot::Sender<()>>>>,
+    stopping: AtomicBool,
+}
+
+impl Engine {
+    pub fn new(
+        writer: Writer,
+        clock: SharedClock,
+        config: SharedConfig,
+        db: Db,
+        tenants: Arc<Tenants>,
+        templates: Arc<Templates>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            writer,
+            clock,
+            config,
+            db,
+            tenants,
+            templates,
+            lanes: Mutex::default(),
+            held: AtomicUsize::new(0),
+            active: AtomicUsize::new(0),
+            became_idle: Notify::new(),
+            waiters: Mutex::default(),
+            stopping: AtomicBool::new(false),
+        })
+    }
+
+    /// The lane of this name; made when it is first asked for.
+    pub fn lane(&self, tenant: &TenantId, name: &Arc<str>) -> Arc<Lane> {
+        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(lane) = lanes.get(tenant).and_then(|of| of.get(name)) {
+            return Arc::clone(lane);
+        }
+        let lane = Arc::new(Lane::new(tenant.clone(), Arc::clone(name)));
+        lanes.entry(tenant.clone()).or_default().insert(Arc::clone(name), Arc::clone(&lane));
+        lane
+    }
+
+    /// A settled lane needs no place in memory.
+    pub fn forget(&self, lane: &Arc<Lane>) {
+        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        lane.state().owned = None;
+        if let Some(of) = lanes.get_mut(&lane.tenant) {
+            // Somebody may hold the lane at this moment to admit to it; then it stays, unowned.
+            if Arc::strong_count(lane) <= 2 {
+                of.remove(&lane.name);
+            }
+            if of.is_empty() {
+                lanes.remove(&lane.tenant);
+            }
+        }
+    }
+
+    fn all_lanes(&self) -> Vec<Arc<Lane>> {
+        let lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        lanes.values().flat_map(HashMap::values).cloned().collect()
+    }
+
+    pub fn memory_left(&self) -> bool {
+        self.held.load(Ordering::Relaxed) < self.config.load().delivery.max_in_memory
+            && !self.stopping.load(Ordering::Relaxed)
+    }
+
+    /// A fresh delivery is durable: it goes where its admission says.
+    pub fn admitted(self: &Arc<Self>, delivery: Delivery, admission: Admission, now: Timestamp) {
+        let lane = self.lane(&delivery.tenant, &delivery.lane);
+        match admission {
+            Admission::Send => {
+                self.held.fetch_add(1, Ordering::Relaxed);
+                let delivery = Delivery {
+                    status: Status::Sending,
+                    attempts: 1,
+                    step_attempts: 1,
+                    step_began_at: Some(now),
+                    attempt_began_at: Some(now),
+                    ..delivery
+                };
+                self.spawn(lane, delivery, true);
+            }
+            Admission::Queue => {
+                self.held.fetch_add(1, Ordering::Relaxed);
+                lane.state().push_admitted(delivery);
+                self.pump(&lane);
+            }
+            Admission::Store => {
+                {
+                    let mut state = lane.state();
+                    match delivery.send_at.filter(|at| *at > now) {
+                        Some(at) => state.next_due = Some(state.next_due.map_or(at, |due| due.min(at))),
+                        None => state.backlog = true,
+                    }
+                }
+                self.pump(&lane);
+            }
+        }
+    }
+
+    /// An outcome is durable.
+    pub fn finished(self: &Arc<Self>, finished: &Finished) {
+        let tenant = &finished.delivery.tenant;
+        if let Some(next) = &finished.next {
+            let lane = self.lane(tenant, &next.lane);
+            lane.state().backlog = true;
+            self.pump(&lane);
+        } else if let Some(due) = finished.due_at {
+            let lane = self.lane(tenant, &finished.delivery.lane);
+            let mut state = lane.state();
+            state.next_due = Some(state.next_due.map_or(due, |known| known.min(due)));
+        }
+        if finished.status.is_terminal() {
+            self.tell_waiters(&finished.delivery.id);
+        }
+    }
+
+    /// Work was added to a lane by other means.
+    pub fn wake(self: &Arc<Self>, tenant: &TenantId, lane: &Arc<str>) {
+        let lane = self.lane(tenant, lane);
+        lane.state().backlog = true;
+        self.pump(&lane);
+    }
+
+    /// Resolves when the notification is sent or ends.
+    pub fn wait_for(&self, id: &NotificationId) -> oneshot::Receiver<()> {
+        let (tell, told) = oneshot::channel();
+        let mut waiters = self.waiters.lock().unwrap_or_else(PoisonError::into_inner);
+        waiters.entry(id.clone()).or_default().push(tell);
+        told
+    }
+
+    pub fn stop_waiting(&self, id: &NotificationId) {
+        self.waiters.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
+    }
+
+    fn tell_waiters(&self, id: &NotificationId) {
+        let waiting = self.waiters.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
+        for tell in waiting.into_iter().flatten() {
+            let _ = tell.send(());
+        }
+    }
+
+    /// Starts whatever may start in a lane, and fetches more when little is left.
+    pub fn pump(self: &Arc<Self>, lane: &Arc<Lane>) {
+        if self.stopping.load(Ordering::Relaxed) {
+            return;
+        }
+        let now = self.clock.now();
+        let room = {
+            let mut state = lane.state();
+            while let Some(delivery) = state.pop(now) {
+                self.spawn(Arc::clone(lane), delivery, false);
+            }
+            if !state.wants_load(now) {
+                return;
+            }
+            state.loading = true;
+            if state.circuit_open() { 1 } else { state.room().max(1) }
+        };
+        self.begin();
+        let (engine, lane) = (Arc::clone(self), Arc::clone(lane));
+        tokio::spawn(async move {
+            engine.load(&lane, room).await;
+            engine.pump(&lane);
+            engine.end();
+        });
+    }
+
+    async fn load(self: &Arc<Self>, lane: &Arc<Lane>, limit: usize) {
+        if let Err(e) = self.prepare(lane).await {
+            tracing::warn!(tenant.id = %lane.tenant, lane = %lane.name, error = %e, "lane not prepared");
+        }
+        let (reply, loaded) = oneshot::channel();
+        self.writer.send(Op::Load(LoadOp { lane: Arc::clone(lane), reply, limit })).await;
+        let loaded = loaded.await;
+        let mut state = lane.state();
+        state.loading = false;
+        let Ok(Ok(loaded)) = loaded else {
+            // The store is away; the next tick tries again.
+            state.next_due = Some(self.clock.now().plus(Duration::from_secs(1)));
+            return;
+        };
+        state.backlog = !loaded.exhausted;
+        if loaded.exhausted {
+            state.next_due = loaded.next_due;
+        }
+        for delivery in loaded.deliveries {
+            match delivery {
+                Ok(delivery) => {
+                    self.held.fetch_add(1, Ordering::Relaxed);
+                    state.push(delivery);
+                }
+                // The lease keeps it out of the way; the reason is in the log until somebody mends the row.
+                Err(e) => tracing::error!(tenant.id = %lane.tenant, lane = %lane.name, error = %e, "a row is set aside"),
+            }
+        }
+    }
+
+    /// Brings a lane's limits and switch up to date.
+    async fn prepare(&self, lane: &Lane) -> crate::error::Result<()> {
+        let tenant = self.tenants.get(&lane.tenant).await?;
+        let limits = tenant.limits(lane.channel(), lane.branch(), &self.config.load());
+        let mut state = lane.state();
+        state.set_limits(limits);
+        state.off = !self.config.load().channel(lane.channel()).enabled;
+        Ok(())
+    }
+
+    /// Applies the limits before the first delivery of a lane is admitted, so that it starts with the right ones.
+    pub fn prepare_with(&self, tenant: &crate::tenant::Tenant, name: &Arc<str>) {
+        let lane = self.lane(&tenant.id, name);
+        let config = self.config.load();
+        let limits = tenant.limits(lane.channel(), lane.branch(), &config);
+        lane.state().set_limits(limits);
+    }
+
+    fn spawn(self: &Arc<Self>, lane: Arc<Lane>, delivery: Delivery, opened: bool) {
+        self.begin();
+        let engine = Arc::clone(self);
+        tokio::spawn(async move {
+            work::run(&engine, &lane, delivery, opened).await;
+            engine.held.fetch_sub(1, Ordering::Relaxed);
+            engine.pump(&lane);
+            engine.end();
+        });
+    }
+
+    fn begin(&self) {
+        self.active.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn end(&self) {
+        if self.active.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.became_idle.notify_waiters();
+        }
+    }
+
+    /// Looks for lanes with due work in the store, and moves everything that may move. True when there was any.
+    pub async fn tick(self: &Arc<Self>) -> bool {
+        let (reply, taken) = oneshot::channel();
+        self.writer.send(Op::Acquire(reply)).await;
+        let found = taken.await.unwrap_or_default() > 0;
+        self.stir() || found
+    }
+
+    /// Moves everything in memory that may move; asks the store nothing. True when there was any.
+    pub fn stir(self: &Arc<Self>) -> bool {
+        let now = self.clock.now();
+        let mut moved = false;
+        for lane in self.all_lanes() {
+            let wants = {
+                let mut state = lane.state();
+                state.off = !self.config.load().channel(lane.channel()).enabled;
+                state.queued() > 0 || state.wants_load(now)
+            };
+            if wants {
+                moved = true;
+                self.pump(&lane);
+            }
+        }
+        moved
+    }
+
+    /// Lets lanes sleep that have had nothing to do for a while.
+    async fn settle_idle(&self, idle_for: Duration) {
+        let now = self.clock.now();
+        for lane in self.all_lanes() {
+            let settles = {
+                let state = lane.state();
+                state.owned.is_some()
+                    && state.is_idle()
+                    && state.active_at.is_none_or(|at| now.since(at) >= idle_for)
+            };
+            if settles {
+                self.writer.send(Op::Settle(lane)).await;
+            }
+        }
+    }
+
+    /// Works until nothing is due any more at the present moment: what tests call instead of sleeping.
+    pub async fn run_until_idle(self: &Arc<Self>) {
+        loop {
+            let found = self.tick().await;
+            loop {
+                let idle = self.became_idle.notified();
+                if self.active.load(Ordering::SeqCst) == 0 {
+                    break;
+                }
+                idle.await;
+            }
+            self.writer.flush().await;
+            if !found && self.active.load(Ordering::SeqCst) == 0 && !self.stuck_or_moving() {
+                return;
+            }
+        }
+    }
+
+    /// Something in memory could start right now.
+    fn stuck_or_moving(self: &Arc<Self>) -> bool {
+        let now = self.clock.now();
+        self.all_lanes().iter().any(|lane| lane.state().wants_load(now))
+    }
+
+    /// The production loop: a quick look at memory ten times a second, at the store twice a second.
+    pub async fn run(self: Arc<Self>) {
+        let mut beat = tokio::time::interval(Duration::from_millis(100));
+        beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut round = 0_u32;
+        loop {
+            beat.tick().await;
+            if self.stopping.load(Ordering::Relaxed) {
+                return;
+            }
+            round = round.wrapping_add(1);
+            if round.is_multiple_of(50) {
+                self.writer.send(Op::Renew).await;
+                self.settle_idle(Duration::from_secs(10)).await;
+            }
+            if round.is_multiple_of(5) {
+                self.tick().await;
+            } else {
+                self.stir();
+            }
+        }
+    }
+
+    /// Stops claiming, gives back what was not begun, and waits for calls under way.
+    pub async fn stop(self: &Arc<Self>, grace: Duration) {
+        self.stopping.store(true, Ordering::SeqCst);
+        let now = self.clock.now();
+        for lane in self.all_lanes() {
+            let waiting = lane.state().drain();
+            self.held.fetch_sub(waiting.len(), Ordering::Relaxed);
+            let release: Vec<_> =
+                waiting.into_iter().filter(|d| d.status != Status::Sending).map(|d| (d, now)).collect();
+            if !release.is_empty() {
+                self.writer.send(Op::Release(release)).await;
+            }
+        }
+        let finished = async {
+            loop {
+                let idle = self.became_idle.notified();
+                if self.active.load(Ordering::SeqCst) == 0 {
+                    return;
+                }
+                idle.await;
+            }
+        };
+        if tokio::time::timeout(grace, finished).await.is_err() {
+            tracing::warn!(calls = self.active.load(Ordering::SeqCst), "calls cut by the end of the grace period");
+        }
+        self.writer.flush().await;
+    }
+
+    pub fn clock(&self) -> &SharedClock {
+        &self.clock
+    }
+}

@@ -1,0 +1,451 @@
+//! One delivery, from the last checks before the call to the decision after it.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::FutureExt;
+use plugin_api::{Hint, Lookup, Message, Receipt, SendError};
+use tokio::sync::oneshot;
+
+use super::{Engine, compose};
+use crate::clock::Timestamp;
+use crate::content::Content;
+use crate::error::{Error, Result};
+use crate::lane::Lane;
+use crate::retry::{self, Attempted, Next, OnUnknown, Repeat};
+use crate::status::{Outcome, Status};
+use crate::store::notifications::{Delivery, find_shared_content};
+use crate::store::suppressions;
+use crate::tenant::{Account, Tenant};
+use crate::writer::{AttemptRecord, Captured, Finished, NextStep, Op, StartOp};
+
+/// A `sendAt` may be this late after a downtime; later it is `missed`.
+const USEFUL_FOR: Duration = Duration::from_secs(6 * 3600);
+
+/// How a piece of work ended, for the lane.
+enum Ended {
+    /// A call was made.
+    Called { outcome: Outcome, misconfigured: bool, retry_after: Option<Duration> },
+    /// No call; the notification was decided upon or left to somebody else.
+    Quiet,
+    /// Nothing could be decided now: look again then.
+    Later(Timestamp),
+}
+
+/// Works on one delivery whose lane slot is taken. `opened`: its attempt is already open and durable.
+pub(super) async fn run(engine: &Arc<Engine>, lane: &Arc<Lane>, mut delivery: Delivery, opened: bool) {
+    let slot = delivery.clone();
+    let ended = AssertUnwindSafe(attempt(engine, lane, &mut delivery, opened)).catch_unwind().await;
+    let now = engine.clock.now();
+    let outcome = match ended {
+        Ok(Ok(Ended::Called { outcome, misconfigured, retry_after })) => {
+            if let Some(after) = retry_after {
+                lane.state().pause_until(now.plus(after.min(Duration::from_secs(60))));
+            }
+            Some((outcome, misconfigured))
+        }
+        Ok(Ok(Ended::Quiet)) => None,
+        Ok(Ok(Ended::Later(due))) => {
+            give_back(engine, lane, &delivery, due, opened).await;
+            None
+        }
+        Ok(Err(e)) => {
+            tracing::warn!(notification.id = %delivery.id, error = %e, "put off");
+            give_back(engine, lane, &delivery, now.plus(Duration::from_secs(5)), opened).await;
+            None
+        }
+        // Its lease runs out, and the attempt counts as unknown; three of those and the policy gives up.
+        Err(_) => {
+            tracing::error!(notification.id = %delivery.id, channel = %delivery.channel, "a delivery panicked");
+            None
+        }
+    };
+    lane.state().done(&slot, outcome, rand::random(), now);
+}
+
+/// Gives the lease back. An attempt that `run` was handed open has certainly not been made when this is called, so it
+/// is taken back as well; one found open in the store is left for its lease to run out.
+async fn give_back(engine: &Arc<Engine>, lane: &Lane, delivery: &Delivery, due: Timestamp, opened: bool) {
+    if delivery.status == Status::Sending && !opened {
+        return;
+    }
+    {
+        let mut state = lane.state();
+        state.next_due = Some(state.next_due.map_or(due, |known| known.min(due)));
+    }
+    engine.writer.send(Op::Release(vec![(delivery.clone(), due)])).await;
+}
+
+async fn attempt(engine: &Arc<Engine>, lane: &Arc<Lane>, d: &mut Delivery, opened: bool) -> Result<Ended> {
+    let now = engine.clock.now();
+    let tenant = engine.tenants.get(&d.tenant).await?;
+    if d.status == Status::Sending && !opened {
+        return interrupted(engine, &tenant, d, now).await;
+    }
+    if let Some(reason) = too_late(d, now) {
+        return settle(engine, d, Status::Expired, reason, now).await;
+    }
+    if !engine.config.load().channel(&d.channel).enabled {
+        lane.state().off = true;
+        return Ok(Ended::Later(now.plus(Duration::from_secs(1))));
+    }
+    if tenant.has_suppressions
+        && let Some(address) = &d.address
+        && let Some(reason) = suppressions::find(&engine.db.pool, &d.tenant, address, d.category).await?
+    {
+        return settle(engine, d, Status::Suppressed, &reason, now).await;
+    }
+    let Some(account) = tenant.account(&d.channel, d.branch.as_deref()) else {
+        return give_up(engine, &tenant, d, "not_configured", None, now).await;
+    };
+    if !opened && !lane.state().may_retry(d, now) {
+        return Ok(Ended::Later(now.plus(Duration::from_secs_f64(3.0 + 6.0 * rand::random::<f64>()))));
+    }
+    let content = content(engine, d).await?;
+    let memory = tenant.memory(&engine.db, account, d).await?;
+    let mut message = match compose(&engine.templates, &tenant, account, d, &content, memory).await {
+        Ok(message) => message,
+        Err(e) => return give_up(engine, &tenant, d, e.reason, Some(e.detail), now).await,
+    };
+    let channel = match &account.channel {
+        Ok(channel) => channel,
+        Err(e) => return give_up(engine, &tenant, d, "account_unusable", Some(e.to_string()), now).await,
+    };
+    let after_unknown = d.status == Status::Unknown;
+    if after_unknown && account.provider.idempotency.is_none() {
+        let looked = if account.provider.unknown.lookup {
+            let since = d.attempt_began_at.unwrap_or(d.created_at);
+            channel.lookup(&message, since.to_system()).await
+        } else {
+            Lookup::Undecided
+        };
+        if let Lookup::Found { message_id } = looked {
+            return found(engine, d, message_id, now).await;
+        }
+        let on_unknown = tenant.on_unknown(&d.channel, d.branch.as_deref());
+        if !retry::may_repeat(d.category, on_unknown, looked == Lookup::NotFound) {
+            return hold(engine, d, now).await;
+        }
+    }
+    if !opened && !open(engine, account, d, now).await? {
+        return Ok(Ended::Quiet); // Cancelled meanwhile, or the lease is somebody else's.
+    }
+    crate::failpoint::reach("before_call");
+    message.attempt = d.attempts;
+    call(engine, &tenant, account, channel.as_ref(), d, &message, after_unknown).await
+}
+
+/// Opens the attempt: after this, and only after this, the provider may be called.
+async fn open(engine: &Engine, account: &Account, d: &mut Delivery, now: Timestamp) -> Result<bool> {
+    let (reply, opened) = oneshot::channel();
+    let due = now.plus(engine.call_span(account));
+    let op = StartOp { tenant: d.tenant.clone(), id: d.id.clone(), lease: Arc::clone(&d.lease), due, reply };
+    engine.writer.send(Op::Start(op)).await;
+    let opened = opened.await.map_err(|_| Error::Internal("the writer ended".into()))??;
+    if opened {
+        d.status = Status::Sending;
+        d.attempts += 1;
+        d.step_attempts += 1;
+        d.step_began_at.get_or_insert(now);
+        d.attempt_began_at = Some(now);
+    }
+    Ok(opened)
+}
+
+async fn call(
+    engine: &Arc<Engine>,
+    tenant: &Tenant,
+    account: &Account,
+    channel: &dyn plugin_api::Channel,
+    d: &mut Delivery,
+    message: &Message,
+    after_unknown: bool,
+) -> Result<Ended> {
+    let watch = Instant::now();
+    let sent = match tokio::time::timeout(engine.call_span(account), channel.send(message)).await {
+        Ok(sent) => sent,
+        Err(_) => Err(SendError::unknown("timeout", "the provider did not answer in time")),
+    };
+    crate::failpoint::reach("after_call");
+    let now = engine.clock.now();
+    let outcome = sent.as_ref().map_or_else(|e| e.failure.into(), |_| Outcome::Accepted);
+    let reason = sent.as_ref().err().map(|e| e.reason.as_ref());
+    metrics::counter!("recado_deliveries_total", "channel" => d.channel.to_string(), "outcome" => outcome.as_str())
+        .increment(1);
+    tracing::info!(
+        tenant.id = %d.tenant, notification.id = %d.id, channel = %d.channel, provider = %account.provider.name,
+        attempt = d.attempts, outcome = outcome.as_str(), reason, duration_ms = watch.elapsed().as_millis() as u64,
+        "attempt"
+    );
+    match sent {
+        Ok(receipt) => accepted(engine, account, d, message, receipt, now).await,
+        Err(error) => refused(engine, tenant, account, d, error, after_unknown, now).await,
+    }
+}
+
+async fn accepted(
+    engine: &Engine,
+    account: &Account,
+    d: &Delivery,
+    message: &Message,
+    receipt: Receipt,
+    now: Timestamp,
+) -> Result<Ended> {
+    let captured = (account.provider.name == crate::plugins::SANDBOX).then(|| {
+        Box::new(Captured {
+            subject: message.subject.clone(),
+            text: message.text.clone(),
+            html: message.html.clone(),
+            actions: serde_json::to_string(&message.actions).unwrap_or_default(),
+        })
+    });
+    let finished = Finished {
+        status: Status::Sent,
+        message_id: receipt.message_id.clone(),
+        attempt: Some(AttemptRecord {
+            provider: account.provider.name.clone(),
+            outcome: Outcome::Accepted,
+            began_at: d.attempt_began_at.unwrap_or(now),
+            http_status: receipt.http_status,
+            message_id: receipt.message_id,
+            reason: None,
+            error: receipt.note,
+        }),
+        remember: receipt.remember.map(|memory| (account.key.clone(), memory)),
+        captured,
+        ..Finished::bare(d.clone(), Status::Sent, now)
+    };
+    engine.writer.send(Op::Finish(Box::new(finished))).await;
+    Ok(Ended::Called { outcome: Outcome::Accepted, misconfigured: false, retry_after: None })
+}
+
+async fn refused(
+    engine: &Engine,
+    tenant: &Tenant,
+    account: &Account,
+    d: &Delivery,
+    error: SendError,
+    after_unknown: bool,
+    now: Timestamp,
+) -> Result<Ended> {
+    let outcome = Outcome::from(error.failure);
+    let attempted = Attempted {
+        outcome,
+        category: d.category,
+        tries: d.step_attempts,
+        step_began_at: d.step_began_at.unwrap_or(now),
+        now,
+        retry_after: error.retry_after,
+        after_unknown,
+        repeat: repeat(account, d, now),
+        on_unknown: tenant.on_unknown(&d.channel, d.branch.as_deref()),
+        chance: rand::random(),
+    };
+    if error.hint == Some(Hint::SuppressAddress)
+        && let Some(address) = &d.address
+    {
+        match suppressions::insert(&engine.db.pool, &d.tenant, address, "all", &error.reason, "provider", now).await {
+            Ok(()) => engine.tenants.refresh(&d.tenant),
+            // The outcome below matters more; the next bounce suppresses it.
+            Err(e) => tracing::warn!(notification.id = %d.id, error = %e, "address not suppressed"),
+        }
+    }
+    let record = AttemptRecord {
+        provider: account.provider.name.clone(),
+        outcome,
+        began_at: d.attempt_began_at.unwrap_or(now),
+        http_status: error.http_status,
+        message_id: None,
+        reason: Some(error.reason.to_string()),
+        error: Some(error.detail),
+    };
+    let mut finished = decide(engine, tenant, d, retry::next(&attempted), &error.reason, now);
+    finished.attempt = Some(record);
+    finished.remember = error.remember.map(|memory| (account.key.clone(), memory));
+    engine.writer.send(Op::Finish(Box::new(finished))).await;
+    let misconfigured = error.hint == Some(Hint::Misconfigured);
+    Ok(Ended::Called { outcome, misconfigured, retry_after: error.retry_after })
+}
+
+/// An attempt was open when its lease ran out: nobody knows whether the call was made.
+async fn interrupted(engine: &Engine, tenant: &Tenant, d: &Delivery, now: Timestamp) -> Result<Ended> {
+    let account = tenant.account(&d.channel, d.branch.as_deref());
+    let none = Repeat { key_holds_until: None, lookup: false, wait: Duration::from_secs(300) };
+    let attempted = Attempted {
+        outcome: Outcome::Unknown,
+        category: d.category,
+        tries: d.step_attempts,
+        step_began_at: d.step_began_at.unwrap_or(now),
+        now,
+        retry_after: None,
+        after_unknown: false,
+        repeat: account.map_or(none, |account| repeat(account, d, now)),
+        on_unknown: tenant.on_unknown(&d.channel, d.branch.as_deref()),
+        chance: rand::random(),
+    };
+    let mut finished = decide(engine, tenant, d, retry::next(&attempted), "interrupted", now);
+    finished.attempt = Some(AttemptRecord {
+        provider: account.map_or_else(String::new, |a| a.provider.name.clone()),
+        outcome: Outcome::Unknown,
+        began_at: d.attempt_began_at.unwrap_or(now),
+        http_status: None,
+        message_id: None,
+        reason: Some("interrupted".into()),
+        error: Some("the gateway stopped before the outcome was recorded".into()),
+    });
+    engine.writer.send(Op::Finish(Box::new(finished))).await;
+    Ok(Ended::Quiet)
+}
+
+/// Turns the policy's word into the row's next state.
+fn decide(engine: &Engine, tenant: &Tenant, d: &Delivery, next: Next, reason: &str, now: Timestamp) -> Finished {
+    let bare = |status| Finished { reason: Some(reason.to_owned()), ..Finished::bare(d.clone(), status, now) };
+    match next {
+        Next::Sent => bare(Status::Sent),
+        Next::RetryAt(at) => Finished { due_at: Some(at), ..bare(Status::Queued) },
+        Next::ResolveAt(at) => Finished { due_at: Some(at), ..bare(Status::Unknown) },
+        Next::Hold => bare(Status::Unknown),
+        Next::GiveUp(word) => {
+            let reason = word.unwrap_or(reason).to_owned();
+            match next_step(engine, tenant, d) {
+                Some(next) => Finished {
+                    next: Some(next),
+                    due_at: Some(now),
+                    reason: Some(reason.clone()),
+                    event: Some(("fell_back", format!("{}: {reason}", d.channel))),
+                    ..bare(Status::Queued)
+                },
+                None => Finished { reason: Some(reason), ..bare(Status::Failed) },
+            }
+        }
+    }
+}
+
+/// The next channel of the chain that can be used now.
+fn next_step(engine: &Engine, tenant: &Tenant, d: &Delivery) -> Option<NextStep> {
+    let config = engine.config.load();
+    (d.step + 1..d.chain.len()).find_map(|step| {
+        let channel = &d.chain[step];
+        let account = tenant.account(channel, d.branch.as_deref())?;
+        let address = d.recipient.address(account.address);
+        let reachable = account.address == plugin_api::AddressKind::None || address.is_some();
+        (reachable && config.channel(channel).enabled).then(|| NextStep {
+            step,
+            channel: channel.as_str().into(),
+            address: address.map(Into::into),
+            lane: Arc::clone(&account.lane),
+        })
+    })
+}
+
+/// This channel can't carry it: the next one, or the end.
+async fn give_up(
+    engine: &Engine,
+    tenant: &Tenant,
+    d: &Delivery,
+    reason: &'static str,
+    detail: Option<String>,
+    now: Timestamp,
+) -> Result<Ended> {
+    let mut finished = decide(engine, tenant, d, Next::GiveUp(Some(reason)), reason, now);
+    if d.status == Status::Sending {
+        finished.attempt = Some(AttemptRecord {
+            provider: String::new(),
+            outcome: Outcome::NotSent,
+            began_at: d.attempt_began_at.unwrap_or(now),
+            http_status: None,
+            message_id: None,
+            reason: Some(reason.into()),
+            error: detail,
+        });
+    } else if finished.event.is_none() {
+        finished.event = Some(("failed", detail.unwrap_or_else(|| reason.into())));
+    }
+    engine.writer.send(Op::Finish(Box::new(finished))).await;
+    Ok(Ended::Quiet)
+}
+
+async fn settle(engine: &Engine, d: &Delivery, status: Status, reason: &str, now: Timestamp) -> Result<Ended> {
+    let finished = Finished { reason: Some(reason.to_owned()), ..Finished::bare(d.clone(), status, now) };
+    engine.writer.send(Op::Finish(Box::new(finished))).await;
+    Ok(Ended::Quiet)
+}
+
+async fn found(engine: &Engine, d: &Delivery, message_id: Option<String>, now: Timestamp) -> Result<Ended> {
+    let finished = Finished {
+        message_id,
+        event: Some(("looked_up", "the provider has the message".into())),
+        ..Finished::bare(d.clone(), Status::Sent, now)
+    };
+    engine.writer.send(Op::Finish(Box::new(finished))).await;
+    Ok(Ended::Quiet)
+}
+
+async fn hold(engine: &Engine, d: &Delivery, now: Timestamp) -> Result<Ended> {
+    let finished = Finished {
+        reason: Some("held".into()),
+        event: Some(("held", "nobody can say whether the provider took it".into())),
+        ..Finished::bare(d.clone(), Status::Unknown, now)
+    };
+    engine.writer.send(Op::Finish(Box::new(finished))).await;
+    Ok(Ended::Quiet)
+}
+
+fn too_late(d: &Delivery, now: Timestamp) -> Option<&'static str> {
+    if d.expires_at.is_some_and(|at| now >= at) {
+        return Some("expired");
+    }
+    let missed = d.attempts == 0 && d.send_at.is_some_and(|at| now.since(at) > USEFUL_FOR);
+    missed.then_some("missed")
+}
+
+fn repeat(account: &Account, d: &Delivery, now: Timestamp) -> Repeat {
+    let began = d.step_began_at.unwrap_or(now);
+    Repeat {
+        key_holds_until: account.provider.idempotency.map(|key| {
+            key.window_seconds.map_or(Timestamp(i64::MAX), |seconds| began.plus(Duration::from_secs(seconds)))
+        }),
+        lookup: account.provider.unknown.lookup,
+        wait: account.provider.unknown.wait(),
+    }
+}
+
+async fn content(engine: &Engine, d: &Delivery) -> Result<Arc<Content>> {
+    if let Some(content) = &d.content {
+        return Ok(Arc::clone(content));
+    }
+    find_shared_content(&engine.db.pool, &d.tenant, &d.request_id)
+        .await?
+        .ok_or_else(|| Error::Internal("the request's content is gone".into()))
+}
+
+impl Engine {
+    /// How long a call may last, the contract's own time-outs and a margin included.
+    fn call_span(&self, account: &Account) -> Duration {
+        let contract = self.config.load().delivery.call_timeout;
+        account.provider.limits.call_seconds.map_or(contract, Duration::from_secs).max(contract) + Duration::from_secs(5)
+    }
+}
+
+impl Finished {
+    fn bare(delivery: Delivery, status: Status, at: Timestamp) -> Self {
+        Self {
+            delivery,
+            status,
+            reason: None,
+            message_id: None,
+            due_at: None,
+            at,
+            next: None,
+            attempt: None,
+            remember: None,
+            captured: None,
+            event: None,
+            fresh_step: false,
+        }
+    }
+}
+
+/// What the policy may be told of a tenant's wish.
+pub type Wish = Option<OnUnknown>;

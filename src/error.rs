@@ -1,0 +1,102 @@
+//! What can go wrong for a caller. Knows no HTTP; `http/error.rs` turns it into an answer.
+
+use std::borrow::Cow;
+
+/// One bad field of a request.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, utoipa::ToSchema)]
+pub struct Fault {
+    /// JSON pointer to the field, e.g. `/to/3/phone`; empty for the whole body.
+    pub pointer: String,
+    /// A stable word, e.g. `required`.
+    #[schema(value_type = String)]
+    pub code: Cow<'static, str>,
+    /// What is wrong and what would be right.
+    pub detail: String,
+}
+
+impl Fault {
+    pub fn new(pointer: impl Into<String>, code: impl Into<Cow<'static, str>>, detail: impl Into<String>) -> Self {
+        Self { pointer: pointer.into(), code: code.into(), detail: detail.into() }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Something was refused; `slug` is the problem's stable name.
+    #[error("{slug}: {detail}")]
+    Refused { slug: &'static str, detail: String },
+    /// Fields are wrong; `slug` is `validation` unless a row of the contract says otherwise.
+    #[error("{slug}: {faults:?}")]
+    Invalid { slug: &'static str, faults: Vec<Fault> },
+    #[error("not found")]
+    NotFound,
+    /// The store did not do it, certainly.
+    #[error("store: {0}")]
+    Store(#[from] StoreError),
+    /// A bug or a broken row: nothing a caller can cure.
+    #[error("internal: {0}")]
+    Internal(String),
+}
+
+/// Why the store failed, as far as it changes what to do next.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StoreError {
+    /// Not reachable, or no connection free: nothing was written.
+    #[error("unavailable: {0}")]
+    Unavailable(String),
+    /// No room left: nothing was written.
+    #[error("full: {0}")]
+    Full(String),
+    /// COMMIT was sent and its answer lost: it may be written.
+    #[error("outcome unknown: {0}")]
+    OutcomeUnknown(String),
+    /// The statement itself is at fault.
+    #[error("{0}")]
+    Statement(String),
+    /// A row could not be read.
+    #[error("unreadable row: {0}")]
+    Unreadable(String),
+}
+
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    pub fn refused(slug: &'static str, detail: impl Into<String>) -> Self {
+        Self::Refused { slug, detail: detail.into() }
+    }
+
+    pub fn fault(pointer: impl Into<String>, code: impl Into<Cow<'static, str>>, detail: impl Into<String>) -> Self {
+        Self::Invalid { slug: "validation", faults: vec![Fault::new(pointer, code, detail)] }
+    }
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(e: sqlx::Error) -> Self {
+        use sqlx::Error as E;
+        match &e {
+            E::Io(_) | E::Tls(_) | E::PoolTimedOut | E::PoolClosed | E::WorkerCrashed | E::Protocol(_) => {
+                Self::Unavailable(e.to_string())
+            }
+            E::Database(db) => match db.code().as_deref() {
+                // SQLite: SQLITE_FULL; PostgreSQL: disk_full.
+                Some("13" | "53100") => Self::Full(e.to_string()),
+                // SQLite: busy, I/O, can't open, read-only; PostgreSQL: shutting down, too many clients, cut off.
+                Some("5" | "517" | "10" | "14" | "8" | "57P01" | "57P02" | "57P03" | "53300" | "08006" | "08003") => {
+                    Self::Unavailable(e.to_string())
+                }
+                Some(code) if code.parse::<u32>().is_ok_and(|n| n & 0xff == 10 && n < 65536) && code.len() < 5 => {
+                    Self::Unavailable(e.to_string())
+                }
+                _ => Self::Statement(e.to_string()),
+            },
+            E::ColumnDecode { .. } | E::Decode(_) => Self::Unreadable(e.to_string()),
+            _ => Self::Statement(e.to_string()),
+        }
+    }
+}
+
+impl From<sqlx::Error> for Error {
+    fn from(e: sqlx::Error) -> Self {
+        Self::Store(e.into())
+    }
+}

@@ -1,0 +1,144 @@
+//! `dryRun`: the whole decision, and no side effect.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::{Value, json};
+use utoipa::ToSchema;
+
+use crate::app::App;
+use crate::clock::Timestamp;
+use crate::deliver::render;
+use crate::error::{Error, Result};
+use crate::settings::{Levels, Resolved};
+use crate::sms;
+use crate::tenant::Tenant;
+
+use super::{Considered, Draft, PublicRecipient, Wanted, route, when};
+
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DryRun {
+    pub dry_run: bool,
+    pub notifications: Vec<Explained>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Explained {
+    pub recipient: PublicRecipient,
+    /// Each setting used, and the level it came from.
+    #[schema(value_type = Object)]
+    pub settings: BTreeMap<&'static str, Value>,
+    /// Every channel, and why it was taken or not.
+    pub channels: Vec<Considered>,
+    /// What would be tried, in order.
+    pub steps: Vec<Step>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Step {
+    pub channel: String,
+    pub content: StepContent,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sms: Option<SmsCost>,
+    #[schema(value_type = String, format = DateTime)]
+    pub send_at: Timestamp,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub struct StepContent {
+    pub subject: Option<String>,
+    pub text: String,
+    pub html: Option<String>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub struct SmsCost {
+    /// `GSM-7` or `UCS-2`.
+    pub encoding: &'static str,
+    pub segments: usize,
+}
+
+/// Explains what a draft would do.
+pub fn explain(app: &App, tenant: &Tenant, draft: &Draft) -> Result<DryRun> {
+    let config = app.config.load();
+    let now = app.clock.now();
+    let mut notifications = Vec::new();
+    for new in &draft.notifications {
+        let d = &new.delivery;
+        let branch = d.branch.as_deref();
+        let mut steps = Vec::new();
+        for channel in d.chain.iter() {
+            let account = tenant.account(channel, branch).ok_or(Error::NotFound)?;
+            let text = render(&app.templates, tenant, account, channel, branch, &d.recipient, &draft.content)
+                .map_err(|e| Error::refused("template-invalid", e.detail))?;
+            let cost = (channel == "sms").then(|| {
+                let counted = sms::segments(&text.text);
+                SmsCost { encoding: counted.encoding, segments: counted.segments }
+            });
+            steps.push(Step {
+                channel: channel.clone(),
+                content: StepContent { subject: text.subject, text: text.text, html: text.html },
+                sms: cost,
+                send_at: when(d.send_at, now),
+            });
+        }
+        notifications.push(Explained {
+            recipient: PublicRecipient::from(&*d.recipient),
+            settings: settings(tenant.levels(branch), tenant),
+            channels: consider_all(app, &config, tenant, d),
+            steps,
+        });
+    }
+    Ok(DryRun { dry_run: true, notifications })
+}
+
+/// Every channel there is: those of the chain in its order, then the others with the reason they were not taken.
+fn consider_all(
+    app: &App,
+    config: &crate::config::Config,
+    tenant: &Tenant,
+    d: &crate::store::notifications::Delivery,
+) -> Vec<Considered> {
+    let all: Vec<String> = {
+        let rest = app.plugins.names().filter(|n| !d.chain.iter().any(|c| c == n)).map(str::to_owned);
+        d.chain.iter().cloned().chain(rest).collect()
+    };
+    let looked = route(app, config, tenant, d.branch.as_deref(), &d.recipient, Wanted::Named(&all));
+    looked
+        .considered
+        .into_iter()
+        .map(|c| {
+            if c.taken && !d.chain.contains(&c.channel) {
+                return Considered { taken: false, reason: Some("not_named"), ..c };
+            }
+            c
+        })
+        .collect()
+}
+
+fn settings(levels: Levels<'_>, tenant: &Tenant) -> BTreeMap<&'static str, Value> {
+    fn entry<T: Serialize>(resolved: Resolved<T>) -> Value {
+        json!({"value": resolved.value, "level": resolved.level})
+    }
+    let platform = &tenant.platform;
+    let mut out = BTreeMap::from([
+        ("country", entry(levels.country(platform))),
+        ("locale", entry(levels.locale(platform))),
+        ("timezone", entry(levels.timezone(platform))),
+    ]);
+    if let Some(order) = levels.find(|s| s.channel_order.as_ref()) {
+        out.insert("channelOrder", entry(order));
+    }
+    if let Some(quiet) = levels.find(|s| s.quiet_hours.as_ref()) {
+        out.insert("quietHours", entry(quiet));
+    }
+    if let Some(caps) = levels.find(|s| s.caps.as_ref()) {
+        out.insert("caps", entry(caps));
+    }
+    if let Some(unknown) = levels.find(|s| s.on_unknown.as_ref()) {
+        out.insert("onUnknown", entry(unknown));
+    }
+    out
+}

@@ -1,0 +1,139 @@
+//! Which channels can reach a recipient now, and in which order they are tried.
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::app::App;
+use crate::config::Config;
+use crate::content::Recipient;
+use crate::error::{Error, Fault, Result};
+use crate::tenant::{Account, Tenant};
+
+/// What the caller asked for.
+#[derive(Debug, Clone, Copy)]
+pub enum Wanted<'a> {
+    /// These, in this order.
+    Named(&'a [String]),
+    /// Whatever the settings say.
+    Any,
+}
+
+/// A channel and why it was taken or not.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct Considered {
+    pub channel: String,
+    pub taken: bool,
+    /// `unknown_channel`, `disabled_by_operator`, `disabled_by_tenant`, `not_configured`, `no_address`, `not_named`.
+    pub reason: Option<&'static str>,
+}
+
+pub struct Route<'a> {
+    pub considered: Vec<Considered>,
+    pub steps: Vec<(&'a str, &'a Account)>,
+}
+
+/// Tried in this order where neither caller nor tenant says otherwise.
+const PLATFORM_ORDER: [&str; 5] = ["whatsapp", "chatwoot", "sms", "email", "webhook"];
+
+/// The tenant's order, else the platform's, then whatever else there is.
+pub fn order<'a>(app: &'a App, tenant: &'a Tenant, branch: Option<&str>) -> Vec<&'a str> {
+    let own = tenant.levels(branch).find(|s| s.channel_order.as_ref());
+    match own {
+        Some(own) => own.value.iter().map(String::as_str).collect(),
+        None => {
+            let rest = app.plugins.names().filter(|n| !PLATFORM_ORDER.contains(n));
+            PLATFORM_ORDER.into_iter().filter(|n| app.plugins.manifest(n).is_some()).chain(rest).collect()
+        }
+    }
+}
+
+/// Looks at each channel wanted.
+pub fn route<'a>(
+    app: &'a App,
+    config: &Config,
+    tenant: &'a Tenant,
+    branch: Option<&str>,
+    recipient: &Recipient,
+    wanted: Wanted<'a>,
+) -> Route<'a> {
+    let channels: Vec<&str> = match wanted {
+        Wanted::Named(names) => names.iter().map(String::as_str).collect(),
+        Wanted::Any => order(app, tenant, branch),
+    };
+    let mut route = Route { considered: Vec::new(), steps: Vec::new() };
+    for channel in channels {
+        match judge(app, config, tenant, branch, recipient, channel) {
+            Ok(account) => {
+                route.considered.push(Considered { channel: channel.to_owned(), taken: true, reason: None });
+                route.steps.push((channel, account));
+            }
+            Err(reason) => {
+                route.considered.push(Considered { channel: channel.to_owned(), taken: false, reason: Some(reason) });
+            }
+        }
+    }
+    route
+}
+
+fn judge<'a>(
+    app: &App,
+    config: &Config,
+    tenant: &'a Tenant,
+    branch: Option<&str>,
+    recipient: &Recipient,
+    channel: &str,
+) -> Result<&'a Account, &'static str> {
+    let manifest = app.plugins.manifest(channel).ok_or("unknown_channel")?;
+    if !config.channel(channel).enabled {
+        return Err("disabled_by_operator");
+    }
+    let integration = tenant.integration(channel, branch).ok_or("not_configured")?;
+    if integration.row.disabled_at.is_some() {
+        return Err("disabled_by_tenant");
+    }
+    let account = integration.accounts.first().ok_or("not_configured")?;
+    if manifest.address != plugin_api::AddressKind::None && recipient.address(manifest.address).is_none() {
+        return Err("no_address");
+    }
+    Ok(account)
+}
+
+type Steps<'a> = Vec<(&'a str, &'a Account)>;
+
+impl<'a> Route<'a> {
+    /// The chain to try. The outer error refuses the request (a channel that can't be used by anybody), the inner one
+    /// is this recipient's fault.
+    pub fn chain(self, wanted: Wanted<'_>, pointer: &str) -> Result<Result<Steps<'a>, Fault>> {
+        if !self.steps.is_empty() {
+            return Ok(Ok(self.steps));
+        }
+        let reason = |word: &str| self.considered.iter().any(|c| c.reason == Some(word));
+        if reason("no_address") {
+            let channels: Vec<_> = self.considered.iter().map(|c| c.channel.as_str()).collect();
+            let detail = format!("has no address that {} could write to", channels.join(" or "));
+            return Ok(Err(Fault::new(pointer, "no_address", detail)));
+        }
+        let detail = match wanted {
+            Wanted::Named(names) => {
+                let why: Vec<String> = self
+                    .considered
+                    .iter()
+                    .map(|c| format!("{}: {}", c.channel, words(c.reason.unwrap_or_default())))
+                    .collect();
+                debug_assert!(!names.is_empty());
+                why.join("; ")
+            }
+            Wanted::Any => "no channel is configured; set one with PUT /v1/channels/{channel}".to_owned(),
+        };
+        Err(Error::refused("channel-unavailable", detail))
+    }
+}
+
+fn words(reason: &str) -> &str {
+    match reason {
+        "disabled_by_operator" => "switched off by the operator",
+        "disabled_by_tenant" => "switched off; PUT /v1/channels/{channel} with enabled: true",
+        "not_configured" => "not configured; PUT /v1/channels/{channel}",
+        other => other,
+    }
+}

@@ -1,0 +1,7 @@
+//! The compiled-in channels, one line each.
+
+use plugin_api::Plugin;
+
+pub(super) fn plugins() -> Vec<Box<dyn Plugin>> {
+    vec![plugin_chatwoot::plugin(), plugin_email::plugin(), plugin_webhook::plugin()]
+}

@@ -1,0 +1,236 @@
+//! The store: connecting, migrating, and every difference between SQLite and PostgreSQL.
+//!
+//! All statements are one portable text for both (`$1` placeholders; `text`, `bigint`, `double precision`; the time is
+//! a bind). Batches travel as one JSON text, see [`Engine::rows`].
+
+pub mod channels;
+pub mod keys;
+pub mod lanes;
+pub mod notifications;
+pub mod sandbox;
+pub mod suppressions;
+pub mod tenants;
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use anyhow::Context;
+use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
+use sqlx::migrate::Migrator;
+use sqlx::{AnyConnection, AnyPool, AssertSqlSafe, ConnectOptions, Connection, Row, query, query_scalar};
+
+use crate::clock::Timestamp;
+use crate::error::StoreError;
+
+static MIGRATIONS: Migrator = sqlx::migrate!();
+
+pub type StoreResult<T> = Result<T, StoreError>;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Engine {
+    Sqlite,
+    Postgres,
+}
+
+/// A connected, migrated store. Cheap to clone.
+#[derive(Clone)]
+pub struct Db {
+    pub engine: Engine,
+    /// For reads, and for the rare writes of settings.
+    pub pool: AnyPool,
+    url: String,
+}
+
+impl Db {
+    /// Connects and brings the schema up to date; refuses one that is newer than this binary.
+    pub async fn open(url: &str) -> anyhow::Result<Self> {
+        sqlx::any::install_default_drivers();
+        let engine = Engine::of(url)?;
+        let url = engine.prepare_url(url)?;
+        let pool = AnyPoolOptions::new()
+            .max_connections(engine.readers())
+            .min_connections(0)
+            .acquire_timeout(Duration::from_secs(5))
+            .idle_timeout(Duration::from_secs(60))
+            .after_connect(move |conn, _| Box::pin(async move { engine.tune(conn).await }))
+            .connect(&url)
+            .await
+            .with_context(|| format!("store.url: can't open the {} store", engine.name()))?;
+        let db = Self { engine, pool, url };
+        db.check_durability().await?;
+        db.migrate().await?;
+        Ok(db)
+    }
+
+    /// A connection outside the pool, for the one task that writes in batches.
+    pub async fn connect(&self) -> StoreResult<AnyConnection> {
+        let options: AnyConnectOptions = self.url.parse().map_err(StoreError::from)?;
+        let connect = async {
+            let mut conn = options.disable_statement_logging().connect().await?;
+            self.engine.tune(&mut conn).await?;
+            Ok::<_, sqlx::Error>(conn)
+        };
+        match tokio::time::timeout(Duration::from_secs(5), connect).await {
+            Ok(done) => Ok(done?),
+            Err(_) => Err(StoreError::Unavailable("no connection within 5 s".into())),
+        }
+    }
+
+    /// What time the server has; PostgreSQL only.
+    pub async fn server_time(&self) -> StoreResult<Timestamp> {
+        let ms: i64 = query_scalar("select cast(extract(epoch from clock_timestamp()) * 1000 as bigint)")
+            .fetch_one(&self.pool)
+            .await?;
+        Ok(Timestamp(ms))
+    }
+
+    /// The store answers, for `/readyz`.
+    pub async fn ping(&self) -> StoreResult<()> {
+        query("select 1").execute(&self.pool).await?;
+        Ok(())
+    }
+
+    async fn migrate(&self) -> anyhow::Result<()> {
+        use sqlx::migrate::MigrateError;
+        let mut conn = self.connect().await?;
+        match MIGRATIONS.run(&mut conn).await {
+            Ok(()) => Ok(()),
+            Err(MigrateError::VersionMissing(version)) => anyhow::bail!(
+                "the store's schema (migration {version}) is newer than this binary: run a newer recado, or restore a backup"
+            ),
+            Err(e) => Err(e).context("the store could not be migrated"),
+        }
+    }
+
+    /// An accepted request must survive a loss of power, so a server that only pretends to sync is refused.
+    async fn check_durability(&self) -> anyhow::Result<()> {
+        if self.engine == Engine::Postgres {
+            for setting in ["fsync", "synchronous_commit", "full_page_writes"] {
+                let value: String =
+                    query_scalar("select current_setting($1)").bind(setting).fetch_one(&self.pool).await?;
+                anyhow::ensure!(
+                    value != "off",
+                    "store.url: the PostgreSQL server runs with {setting} = off, so a crash would lose accepted \
+                     notifications; turn it on"
+                );
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Engine {
+    fn of(url: &str) -> anyhow::Result<Self> {
+        match url.split_once(':').map(|(scheme, _)| scheme) {
+            Some("sqlite") => Ok(Self::Sqlite),
+            Some("postgres" | "postgresql") => Ok(Self::Postgres),
+            _ => anyhow::bail!("store.url: must begin with sqlite:// or postgres://"),
+        }
+    }
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Sqlite => "SQLite",
+            Self::Postgres => "PostgreSQL",
+        }
+    }
+
+    fn readers(self) -> u32 {
+        match self {
+            Self::Sqlite => 3,
+            Self::Postgres => 8,
+        }
+    }
+
+    /// SQLite's file and its folder are made at first start.
+    fn prepare_url(self, url: &str) -> anyhow::Result<String> {
+        if self == Self::Postgres {
+            return Ok(url.to_owned());
+        }
+        let rest = url.trim_start_matches("sqlite:").trim_start_matches("//");
+        let (path, parameters) = rest.split_once('?').unwrap_or((rest, ""));
+        anyhow::ensure!(!path.is_empty() && path != ":memory:", "store.url: name a file, e.g. sqlite://data/recado.db");
+        if let Some(folder) = std::path::Path::new(path).parent().filter(|f| !f.as_os_str().is_empty()) {
+            std::fs::create_dir_all(folder)
+                .with_context(|| format!("store.url: can't make the folder {}", folder.display()))?;
+        }
+        let mode = if parameters.contains("mode=") { "" } else { "mode=rwc" };
+        Ok(format!("sqlite://{path}?{parameters}{}{mode}", if parameters.is_empty() || mode.is_empty() { "" } else { "&" }))
+    }
+
+    async fn tune(self, conn: &mut AnyConnection) -> Result<(), sqlx::Error> {
+        if self == Self::Sqlite {
+            // FULL: an answered request is on disk. The cache is small because batches touch few pages.
+            query(
+                "pragma journal_mode = wal; pragma synchronous = full; pragma busy_timeout = 5000; \
+                 pragma foreign_keys = on; pragma cache_size = -4096; pragma wal_autocheckpoint = 4000; \
+                 pragma journal_size_limit = 67108864",
+            )
+            .execute(conn)
+            .await?;
+        }
+        Ok(())
+    }
+
+    /// A `from` item `v` with one row per element of the JSON array bound as `$1`. `columns` is PostgreSQL's column
+    /// list, `name type, …`, the names being the keys of each element.
+    pub fn rows(self, columns: &str) -> String {
+        match self {
+            Self::Postgres => format!("json_to_recordset($1::json) as v({columns})"),
+            Self::Sqlite => {
+                let fields: Vec<String> = columns
+                    .split(',')
+                    .filter_map(|c| c.split_whitespace().next())
+                    .map(|name| format!("value ->> '{name}' as {name}"))
+                    .collect();
+                format!("(select {} from json_each($1)) as v", fields.join(", "))
+            }
+        }
+    }
+}
+
+/// Text of a statement that holds [`Engine::rows`]: built once, kept for ever, holding no input of anybody.
+pub(crate) struct Statement(&'static str);
+
+impl Statement {
+    pub(crate) fn new(text: String) -> Self {
+        Self(Box::leak(text.into_boxed_str()))
+    }
+
+    pub(crate) fn sql(&self) -> AssertSqlSafe<&'static str> {
+        AssertSqlSafe(self.0)
+    }
+}
+
+/// Begins a transaction whose first statement must write (a SQLite transaction that reads first may fail to write).
+pub(crate) async fn begin(conn: &mut AnyConnection) -> StoreResult<sqlx::Transaction<'_, sqlx::Any>> {
+    Ok(conn.begin().await?)
+}
+
+/// Commits; a lost answer is not a failure but an unknown.
+pub(crate) async fn commit(tx: sqlx::Transaction<'_, sqlx::Any>) -> StoreResult<()> {
+    tx.commit().await.map_err(|e| match StoreError::from(e) {
+        StoreError::Unavailable(detail) => StoreError::OutcomeUnknown(detail),
+        other => other,
+    })
+}
+
+/// A column that holds JSON.
+pub(crate) fn json_column<T: serde::de::DeserializeOwned>(row: &sqlx::any::AnyRow, column: &str) -> StoreResult<T> {
+    let text: String = row.try_get(column)?;
+    serde_json::from_str(&text).map_err(|e| StoreError::Unreadable(format!("{column}: {e}")))
+}
+
+pub(crate) fn to_json(value: &impl serde::Serialize) -> String {
+    serde_json::to_string(value).expect("rows are plain data")
+}
+
+/// `%`, `_` and `\` of a search text stand for themselves.
+pub(crate) fn like_pattern(text: &str) -> String {
+    let escaped: Cow<'_, str> = if text.contains(['%', '_', '\\']) {
+        text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_").into()
+    } else {
+        text.into()
+    };
+    format!("%{escaped}%")
+}

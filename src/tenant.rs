@@ -1,0 +1,289 @@
+//! A tenant as sending sees it: settings, branches and opened channel accounts, loaded once and kept while unchanged.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use plugin_api::{AddressKind, Channel, Host, Provider, Settings, SettingsError};
+use serde_json::Value;
+
+use crate::app::SharedConfig;
+use crate::config::{Config, Defaults};
+use crate::error::{Error, Result};
+use crate::ids::TenantId;
+use crate::lane::Limits;
+use crate::plugins::Registry;
+use crate::retry::OnUnknown;
+use crate::secrets::Keyring;
+use crate::settings::{Level, Levels, TenantSettings};
+use crate::store::channels::{AccountRow, IntegrationRow, find_memory};
+use crate::store::notifications::Delivery;
+use crate::store::{Db, channels, suppressions, tenants};
+
+/// How long another node's (or the command line's) change may go unnoticed.
+const FRESH_FOR: Duration = Duration::from_secs(2);
+
+/// One tenant, as of its version.
+pub struct Tenant {
+    pub id: TenantId,
+    pub name: String,
+    pub settings: TenantSettings,
+    pub branches: HashMap<String, Branch>,
+    pub has_suppressions: bool,
+    pub platform: Arc<Defaults>,
+    version: i64,
+    /// By channel, then branch ("" for the tenant).
+    integrations: HashMap<String, HashMap<String, Integration>>,
+}
+
+pub struct Branch {
+    pub name: String,
+    pub settings: TenantSettings,
+}
+
+/// One channel's settings at one level.
+pub struct Integration {
+    pub row: IntegrationRow,
+    pub level: Level,
+    pub accounts: Vec<Account>,
+}
+
+/// An opened provider account.
+pub struct Account {
+    /// Names it within its tenant: channel, branch and account.
+    pub key: String,
+    pub provider: Arc<Provider>,
+    pub address: AddressKind,
+    pub lane: Arc<str>,
+    /// What opening it gave: settings that a newer version no longer accepts are an error here, not at start.
+    pub channel: Result<Arc<dyn Channel>, SettingsError>,
+    row: AccountRow,
+}
+
+impl Tenant {
+    pub fn levels(&self, branch: Option<&str>) -> Levels<'_> {
+        Levels { branch: branch.and_then(|b| self.branches.get(b)).map(|b| &b.settings), tenant: &self.settings }
+    }
+
+    /// The integration that holds for a branch: its own, else the tenant's.
+    pub fn integration(&self, channel: &str, branch: Option<&str>) -> Option<&Integration> {
+        let levels = self.integrations.get(channel)?;
+        branch.and_then(|b| levels.get(b)).or_else(|| levels.get(""))
+    }
+
+    /// The account that sends, unless the tenant switched the channel off.
+    pub fn account(&self, channel: &str, branch: Option<&str>) -> Option<&Account> {
+        let integration = self.integration(channel, branch)?;
+        integration.accounts.first().filter(|_| integration.row.disabled_at.is_none())
+    }
+
+    /// What plugin and operator allow a lane.
+    pub fn limits(&self, channel: &str, branch: Option<&str>, config: &Config) -> Limits {
+        let plugin = self.account(channel, branch).map(|a| a.provider.limits).unwrap_or_default();
+        let operator = config.channel(channel);
+        let lower = |a: Option<u32>, b: Option<u32>| match (a, b) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        };
+        Limits {
+            concurrency: operator.max_concurrency.map_or(plugin.concurrency, |most| plugin.concurrency.min(most.get())),
+            rate_per_minute: lower(plugin.rate_per_minute, operator.rate_per_minute.map(std::num::NonZeroU32::get)),
+        }
+    }
+
+    pub fn on_unknown(&self, channel: &str, branch: Option<&str>) -> Option<OnUnknown> {
+        self.levels(branch).on_unknown(channel)
+    }
+
+    /// What the account's plugin remembered about the recipient.
+    pub async fn memory(&self, db: &Db, account: &Account, d: &Delivery) -> Result<Option<Value>> {
+        match &d.address {
+            Some(address) if account.provider.remembers => {
+                Ok(find_memory(&db.pool, &self.id, &account.key, address).await?)
+            }
+            _ => Ok(None),
+        }
+    }
+}
+
+/// The cache of tenants, and the way accounts are opened.
+pub struct Tenants {
+    db: Db,
+    config: SharedConfig,
+    plugins: Arc<Registry>,
+    keyring: Arc<Keyring>,
+    host: Host,
+    cached: RwLock<HashMap<TenantId, Cached>>,
+    /// One load at a time: a change of a busy tenant is read once, not by every request that waits.
+    loading: tokio::sync::Mutex<()>,
+}
+
+struct Cached {
+    tenant: Arc<Tenant>,
+    checked_at: Instant,
+    stale: bool,
+}
+
+impl Tenants {
+    pub fn new(db: Db, config: SharedConfig, plugins: Arc<Registry>, keyring: Arc<Keyring>, host: Host) -> Arc<Self> {
+        let loading = tokio::sync::Mutex::new(());
+        Arc::new(Self { db, config, plugins, keyring, host, cached: RwLock::default(), loading })
+    }
+
+    pub async fn get(&self, id: &TenantId) -> Result<Arc<Tenant>> {
+        if let Some(tenant) = self.fresh(id) {
+            return Ok(tenant);
+        }
+        let _turn = self.loading.lock().await;
+        if let Some(tenant) = self.fresh(id) {
+            return Ok(tenant);
+        }
+        let known = self.read(|cached| cached.get(id).map(|c| (Arc::clone(&c.tenant), c.stale)));
+        if let Some((tenant, false)) = &known
+            && tenants::version(&self.db.pool, id).await? == Some(tenant.version)
+        {
+            self.keep(Arc::clone(tenant));
+            return Ok(Arc::clone(tenant));
+        }
+        let tenant = Arc::new(self.load(id, known.map(|(t, _)| t).as_deref()).await?);
+        self.keep(Arc::clone(&tenant));
+        Ok(tenant)
+    }
+
+    /// This node changed something: the next look reads it.
+    pub fn refresh(&self, id: &TenantId) {
+        let mut cached = self.cached.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(entry) = cached.get_mut(id) {
+            entry.stale = true;
+        }
+    }
+
+    fn fresh(&self, id: &TenantId) -> Option<Arc<Tenant>> {
+        self.read(|cached| {
+            let entry = cached.get(id)?;
+            (!entry.stale && entry.checked_at.elapsed() < FRESH_FOR).then(|| Arc::clone(&entry.tenant))
+        })
+    }
+
+    fn read<T>(&self, look: impl FnOnce(&HashMap<TenantId, Cached>) -> T) -> T {
+        look(&self.cached.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn keep(&self, tenant: Arc<Tenant>) {
+        let mut cached = self.cached.write().unwrap_or_else(PoisonError::into_inner);
+        // Tenants that fell silent make room; a bound on memory, not a policy.
+        if cached.len() > 10_000 {
+            cached.retain(|_, c| c.checked_at.elapsed() < Duration::from_secs(60));
+        }
+        cached.insert(tenant.id.clone(), Cached { tenant, checked_at: Instant::now(), stale: false });
+    }
+
+    async fn load(&self, id: &TenantId, before: Option<&Tenant>) -> Result<Tenant> {
+        // The version first: what changes while the rest is read makes the next check load again.
+        let row = tenants::find(&self.db.pool, id).await?.ok_or(Error::NotFound)?;
+        let branches = tenants::list_branches(&self.db.pool, id).await?;
+        let rows = channels::list(&self.db.pool, id).await?;
+        let has_suppressions = suppressions::any(&self.db.pool, id).await?;
+        let mut integrations: HashMap<String, HashMap<String, Integration>> = HashMap::new();
+        for row in rows {
+            let old = before.and_then(|t| t.integrations.get(&row.channel)?.get(&row.branch));
+            let integration = self.open(id, row, old);
+            integrations
+                .entry(integration.row.channel.clone())
+                .or_default()
+                .insert(integration.row.branch.clone(), integration);
+        }
+        Ok(Tenant {
+            id: row.id,
+            name: row.name,
+            settings: row.settings,
+            version: row.version,
+            branches: branches
+                .into_iter()
+                .map(|b| (b.id.to_string(), Branch { name: b.name, settings: b.settings }))
+                .collect(),
+            has_suppressions,
+            platform: Arc::new(self.config.load().defaults.clone()),
+            integrations,
+        })
+    }
+
+    fn open(&self, tenant: &TenantId, row: IntegrationRow, before: Option<&Integration>) -> Integration {
+        let level = if row.branch.is_empty() { Level::Tenant } else { Level::Branch };
+        let lane: Arc<str> = match level {
+            Level::Branch => format!("{}/{}", row.channel, row.branch).into(),
+            _ => row.channel.as_str().into(),
+        };
+        let accounts = row
+            .accounts
+            .iter()
+            .filter_map(|account| {
+                let provider = self.plugins.provider(&row.channel, &account.provider)?;
+                let kept = before
+                    .and_then(|i| i.accounts.iter().find(|a| a.row.name == account.name))
+                    .filter(|a| a.row.provider == account.provider && a.row.settings == account.settings)
+                    .and_then(|a| a.channel.as_ref().ok().cloned());
+                let channel = match kept {
+                    Some(open) => Ok(open),
+                    None => self.open_account(tenant, &row, account, &provider),
+                };
+                Some(Account {
+                    key: format!("{lane}#{}", account.name),
+                    address: self.plugins.manifest(&row.channel).map_or(AddressKind::None, |m| m.address),
+                    provider,
+                    lane: Arc::clone(&lane),
+                    channel,
+                    row: account.clone(),
+                })
+            })
+            .collect();
+        Integration { row, level, accounts }
+    }
+
+    fn open_account(
+        &self,
+        tenant: &TenantId,
+        row: &IntegrationRow,
+        account: &AccountRow,
+        provider: &Provider,
+    ) -> Result<Arc<dyn Channel>, SettingsError> {
+        let settings = unseal(&self.keyring, tenant, row, account, provider)?;
+        self.plugins.open(&row.channel, &account.provider, &settings, &self.host)
+    }
+
+    /// Opens an account that is not stored (yet), from settings in clear.
+    pub fn try_open(&self, channel: &str, provider: &str, settings: &Settings) -> Result<Arc<dyn Channel>, SettingsError> {
+        self.plugins.open(channel, provider, settings, &self.host)
+    }
+
+    pub fn host(&self) -> &Host {
+        &self.host
+    }
+}
+
+/// The record a secret belongs to: a sealed text moved elsewhere does not open.
+pub fn record(row_channel: &str, branch: &str, account: &str) -> String {
+    format!("{row_channel}/{branch}#{account}")
+}
+
+fn unseal(
+    keyring: &Keyring,
+    tenant: &TenantId,
+    row: &IntegrationRow,
+    account: &AccountRow,
+    provider: &Provider,
+) -> Result<Settings, SettingsError> {
+    let record = record(&row.channel, &row.branch, &account.name);
+    let mut settings = account.settings.clone();
+    for (name, value) in &mut settings {
+        if provider.is_secret(name)
+            && let Value::String(sealed) = &value
+        {
+            let plain = keyring.open(tenant.as_str(), &record, name, sealed).map_err(|_| {
+                SettingsError::new(name.as_str(), "unreadable", "can't be decrypted with this key file; set it again")
+            })?;
+            *value = Value::String(plain.to_string());
+        }
+    }
+    Ok(Settings(settings))
+}
