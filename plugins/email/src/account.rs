@@ -1,0 +1,144 @@
+//! One account's settings, checked once when it is opened.
+
+use std::net::IpAddr;
+
+use lettre::message::Mailbox;
+use plugin_api::net::Guard;
+use plugin_api::{SendError, Settings, SettingsError};
+use serde::Deserialize;
+use url::Host;
+
+use crate::mail;
+
+pub(crate) struct Account {
+    /// An address, or a name in ASCII as certificates and name servers know it.
+    pub(crate) host: Host,
+    pub(crate) port: u16,
+    pub(crate) security: Security,
+    pub(crate) login: Option<Login>,
+    /// Envelope sender, in ASCII.
+    pub(crate) sender: String,
+    pub(crate) from: Mailbox,
+    pub(crate) reply_to: Option<Mailbox>,
+}
+
+/// Has no `Debug`, so that a password cannot end up in a log.
+pub(crate) struct Login {
+    pub(crate) username: String,
+    pub(crate) password: String,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Security {
+    /// TLS from the first byte.
+    Tls,
+    /// A plain greeting, then TLS or nothing.
+    Starttls,
+    /// Plain text, only inside networks the operator opened.
+    None,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Raw {
+    host: String,
+    port: i64,
+    security: Security,
+    username: Option<String>,
+    password: Option<String>,
+    from: String,
+    from_name: Option<String>,
+    reply_to: Option<String>,
+}
+
+impl Account {
+    pub(crate) fn new(settings: &Settings, guard: &Guard) -> Result<Self, SettingsError> {
+        let raw: Raw = settings.parse()?;
+        let host = host(&raw.host)?;
+        let port = u16::try_from(raw.port).ok().filter(|p| *p != 0);
+        let port = port.ok_or_else(|| SettingsError::new("port", "out_of_range", "must be 1 to 65535"))?;
+        if raw.security == Security::None
+            && let Some(ip) = literal(&host)
+            && !guard.allows(ip)
+        {
+            let detail = "none sends in clear and is only for networks in outbound.allow; use tls or starttls";
+            return Err(SettingsError::new("security", "plaintext_not_allowed", detail));
+        }
+        let from = mailbox("from", &raw.from, raw.from_name)?;
+        let reply_to = raw.reply_to.filter(|a| !a.is_empty());
+        let reply_to = reply_to.map(|address| mailbox("replyTo", &address, None)).transpose()?;
+        let login = login(raw.username, raw.password)?;
+        Ok(Self { host, port, security: raw.security, login, sender: from.email.to_string(), from, reply_to })
+    }
+
+    /// `smtp.example.com:587`, for sentences.
+    pub(crate) fn endpoint(&self) -> String {
+        format!("{}:{}", self.host, self.port)
+    }
+
+    /// The host as an address, where it was given as one.
+    pub(crate) fn literal(&self) -> Option<IpAddr> {
+        literal(&self.host)
+    }
+}
+
+fn literal(host: &Host) -> Option<IpAddr> {
+    match host {
+        Host::Domain(_) => None,
+        Host::Ipv4(ip) => Some((*ip).into()),
+        Host::Ipv6(ip) => Some((*ip).into()),
+    }
+}
+
+fn host(text: &str) -> Result<Host, SettingsError> {
+    // An address of version 6 may be written with or without its brackets.
+    if let Ok(ip) = text.trim_matches(['[', ']']).parse::<std::net::Ipv6Addr>() {
+        return Ok(Host::Ipv6(ip));
+    }
+    Host::parse(text)
+        .map_err(|_| SettingsError::new("host", "malformed", "must be a host name alone, such as smtp.example.com"))
+}
+
+fn mailbox(setting: &str, address: &str, name: Option<String>) -> Result<Mailbox, SettingsError> {
+    let address = mail::address(address).map_err(|e| SettingsError::new(setting, "email", e.detail))?;
+    if name.as_deref().is_some_and(mail::breaks_a_line) {
+        return Err(SettingsError::new("fromName", "control_characters", "must be one line"));
+    }
+    Ok(Mailbox::new(name.filter(|n| !n.trim().is_empty()), address))
+}
+
+fn login(username: Option<String>, password: Option<String>) -> Result<Option<Login>, SettingsError> {
+    let present = |text: Option<String>| text.filter(|t| !t.is_empty());
+    let login = match (present(username), present(password)) {
+        (None, None) => return Ok(None),
+        (Some(username), Some(password)) => Login { username, password },
+        (Some(_), None) => return Err(SettingsError::new("password", "required", "is required beside username")),
+        (None, Some(_)) => return Err(SettingsError::new("username", "required", "is required beside password")),
+    };
+    for (setting, value) in [("username", &login.username), ("password", &login.password)] {
+        if value.contains('\0') {
+            return Err(SettingsError::new(setting, "control_characters", "must not hold NUL"));
+        }
+    }
+    Ok(Some(login))
+}
+
+/// What is wrong, and what an operator or a tenant can do about it.
+pub(crate) fn cure(e: &SendError) -> String {
+    let cure = match e.reason.as_ref() {
+        "name_not_resolved" => "check the host name",
+        "blocked_address" => "use a public mail server, or have the operator add its network to outbound.allow",
+        "connect_failed" | "timeout" => {
+            "check host and port (587 with starttls, 465 with tls) and any firewall between"
+        }
+        "tls_failed" => "check that the host is named as its certificate is, and that port and security fit together",
+        "starttls_not_offered" => "use security \"tls\" with port 465, or ask the provider",
+        "plaintext_not_allowed" => "use tls or starttls, or have the operator add the network to outbound.allow",
+        "auth_failed" => "check username and password; with two-step sign-in an app password is needed",
+        "auth_not_offered" => "leave username and password out, or use the provider's submission port",
+        "sender_refused" => "use a from address that this account may send as",
+        _ => "ask the provider, or try again later",
+    };
+    format!("{}; {cure}", e.detail)
+}

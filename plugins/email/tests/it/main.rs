@@ -1,0 +1,13 @@
+//! The e-mail channel through its door, against a mail server that plays tricks and against a real one.
+#![allow(clippy::unwrap_used)]
+
+mod account;
+mod check;
+mod conforms;
+mod mail;
+mod outcomes;
+mod real_server;
+mod reuse;
+mod sink;
+mod support;
+mod tls;
