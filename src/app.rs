@@ -74,8 +74,7 @@ impl App {
             lane_lease: Duration::from_secs(15),
         };
         let config: SharedConfig = Arc::new(ArcSwap::from_pointee(config));
-        let tenants =
-            Tenants::new(db.clone(), Arc::clone(&config), Arc::clone(&plugins), Arc::clone(&keyring), host);
+        let tenants = Tenants::new(db.clone(), Arc::clone(&config), Arc::clone(&plugins), Arc::clone(&keyring), host);
         let (handle, ops) = Writer::new();
         let engine = Engine::new(
             handle,

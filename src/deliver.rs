@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, oneshot};
 
-use crate::clock::{SharedClock, Timestamp};
 use crate::app::SharedConfig;
+use crate::clock::{SharedClock, Timestamp};
 use crate::ids::{NotificationId, TenantId};
 use crate::lane::{Admission, Lane};
 use crate::status::Status;
@@ -232,7 +232,9 @@ impl Engine {
                     state.push(delivery);
                 }
                 // The lease keeps it out of the way; the reason is in the log until somebody mends the row.
-                Err(e) => tracing::error!(tenant.id = %lane.tenant, lane = %lane.name, error = %e, "a row is set aside"),
+                Err(e) => {
+                    tracing::error!(tenant.id = %lane.tenant, lane = %lane.name, error = %e, "a row is set aside")
+                }
             }
         }
     }
@@ -308,9 +310,7 @@ impl Engine {
         for lane in self.all_lanes() {
             let settles = {
                 let state = lane.state();
-                state.owned.is_some()
-                    && state.is_idle()
-                    && state.active_at.is_none_or(|at| now.since(at) >= idle_for)
+                state.owned.is_some() && state.is_idle() && state.active_at.is_none_or(|at| now.since(at) >= idle_for)
             };
             if settles {
                 self.writer.send(Op::Settle(lane)).await;

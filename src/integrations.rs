@@ -186,7 +186,8 @@ async fn prepare(
         .ok_or_else(|| Error::fault(format!("{pointer}/provider"), "out_of_range", provider_help(app, channel)))?;
     let pointer = format!("{pointer}/settings");
     let record = record(channel, branch, &account.name);
-    let stored = old.and_then(|i| i.row.accounts.iter().find(|a| a.name == account.name && a.provider == account.provider));
+    let stored =
+        old.and_then(|i| i.row.accounts.iter().find(|a| a.name == account.name && a.provider == account.provider));
     let mut clear = account.settings;
     for (name, value) in &mut clear {
         if provider.is_secret(name) && value == COVERED {

@@ -25,8 +25,8 @@ use crate::tenant::{Account, Tenant};
 use crate::writer::{Accept, Accepted, Fate, IdempotencyKey};
 
 pub use explain::{DryRun, explain};
-pub use request::{NotifyRequest, To};
 pub(crate) use request::is_locale;
+pub use request::{NotifyRequest, To};
 pub use route::{Considered, Wanted, order, route};
 
 /// Content above this size is stored beside the notification, not in its row.
@@ -95,6 +95,7 @@ pub struct Draft {
 pub async fn draft(app: &App, tenant: &Arc<Tenant>, request: NotifyRequest) -> Result<Draft> {
     let now = app.clock.now();
     let checked = request::check(app, tenant, request, now).await?;
+    let wanted = checked.channels.as_deref().map_or(Wanted::Any, Wanted::Named);
     let content_json = to_json(&checked.content);
     if content_json.contains("\\u0000") {
         return Err(Error::fault("/data", "control_characters", "must not hold the NUL character"));
@@ -104,7 +105,6 @@ pub async fn draft(app: &App, tenant: &Arc<Tenant>, request: NotifyRequest) -> R
     let shared = many || content_json.len() > INLINE || !content.attachments.is_empty();
     let config = app.config.load();
     let branch = checked.branch.as_deref();
-    let wanted = checked.wanted();
     let mut faults = Vec::new();
     let mut templates = TemplateCheck::new(app, tenant, branch, &content);
     let lease: Arc<str> = NotificationId::fresh().0;

@@ -196,10 +196,8 @@ mod tests {
 
     #[test]
     fn a_provider_with_a_key_is_simply_asked_again_while_it_remembers() {
-        let repeat = Repeat {
-            key_holds_until: Some(NOW.plus(Duration::from_secs(7))),
-            ..attempted(Outcome::Unknown).repeat
-        };
+        let repeat =
+            Repeat { key_holds_until: Some(NOW.plus(Duration::from_secs(7))), ..attempted(Outcome::Unknown).repeat };
         let a = Attempted { repeat, ..attempted(Outcome::Unknown) };
         assert_eq!(next(&a), Next::ResolveAt(NOW.plus(Duration::from_secs(5))));
         assert_eq!(next(&Attempted { tries: 2, ..a }), Next::Hold);

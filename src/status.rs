@@ -67,13 +67,21 @@ impl Status {
     pub fn may_become(self, next: Self) -> bool {
         use Status as S;
         match self {
-            S::Scheduled => matches!(next, S::Queued | S::Sending | S::Cancelled | S::Expired | S::Suppressed | S::Failed),
+            S::Scheduled => {
+                matches!(next, S::Queued | S::Sending | S::Cancelled | S::Expired | S::Suppressed | S::Failed)
+            }
             S::Queued => {
-                matches!(next, S::Sending | S::Scheduled | S::Cancelled | S::Expired | S::Suppressed | S::Failed | S::Queued)
+                matches!(
+                    next,
+                    S::Sending | S::Scheduled | S::Cancelled | S::Expired | S::Suppressed | S::Failed | S::Queued
+                )
             }
             S::Sending => matches!(next, S::Sent | S::Queued | S::Unknown | S::Failed | S::Expired),
             S::Unknown => {
-                matches!(next, S::Sending | S::Queued | S::Sent | S::Delivered | S::Read | S::Failed | S::Expired | S::Unknown)
+                matches!(
+                    next,
+                    S::Sending | S::Queued | S::Sent | S::Delivered | S::Read | S::Failed | S::Expired | S::Unknown
+                )
             }
             S::Sent => matches!(next, S::Delivered | S::Read | S::Failed),
             S::Delivered => matches!(next, S::Read),

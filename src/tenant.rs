@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use plugin_api::{AddressKind, Channel, Host, Provider, Settings, SettingsError};
+use secrecy::ExposeSecret;
 use serde_json::Value;
 
 use crate::app::SharedConfig;
@@ -252,7 +253,12 @@ impl Tenants {
     }
 
     /// Opens an account that is not stored (yet), from settings in clear.
-    pub fn try_open(&self, channel: &str, provider: &str, settings: &Settings) -> Result<Arc<dyn Channel>, SettingsError> {
+    pub fn try_open(
+        &self,
+        channel: &str,
+        provider: &str,
+        settings: &Settings,
+    ) -> Result<Arc<dyn Channel>, SettingsError> {
         self.plugins.open(channel, provider, settings, &self.host)
     }
 
@@ -282,7 +288,7 @@ fn unseal(
             let plain = keyring.open(tenant.as_str(), &record, name, sealed).map_err(|_| {
                 SettingsError::new(name.as_str(), "unreadable", "can't be decrypted with this key file; set it again")
             })?;
-            *value = Value::String(plain.to_string());
+            *value = Value::String(plain.expose_secret().to_owned());
         }
     }
     Ok(Settings(settings))

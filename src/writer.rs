@@ -190,8 +190,6 @@ pub async fn run(ops: mpsc::Receiver<Op>, db: Db, clock: SharedClock, engine: Ar
         clock,
         engine,
         settings,
-        conn: None,
-        unreachable_until: None,
         owed: Vec::new(),
     };
     task.run(ops).await;
@@ -207,6 +205,28 @@ pub struct Settings {
     pub lane_lease: Duration,
 }
 
+/// The writer's own connection.
+struct Link {
+    db: Db,
+    conn: Option<AnyConnection>,
+    /// After a failed connect, at most one more a second.
+    unreachable_until: Option<Instant>,
+}
+
+impl Link {
+    async fn take(&mut self) -> StoreResult<AnyConnection> {
+        if let Some(conn) = self.conn.take() {
+            return Ok(conn);
+        }
+        if self.unreachable_until.is_some_and(|until| Instant::now() < until) {
+            return Err(StoreError::Unavailable("the store can't be reached".into()));
+        }
+        let conn = self.db.connect().await;
+        self.unreachable_until = conn.is_err().then(|| Instant::now() + Duration::from_secs(1));
+        conn
+    }
+}
+
 struct Task {
     db: Db,
     clock: SharedClock,
@@ -214,15 +234,13 @@ struct Task {
     settings: Settings,
     hot: Hot,
     lane_statements: lanes::Statements,
-    conn: Option<AnyConnection>,
-    /// After a failed connect, at most one more a second.
-    unreachable_until: Option<Instant>,
     /// Outcomes the store owes us: calls were made, so these are tried until they are written.
     owed: Vec<Op>,
 }
 
 impl Task {
     async fn run(mut self, mut ops: mpsc::Receiver<Op>) {
+        let mut link = Link { db: self.db.clone(), conn: None, unreachable_until: None };
         let mut stopping = false;
         loop {
             let mut batch = Vec::with_capacity(64);
@@ -236,9 +254,9 @@ impl Task {
                 batch.append(&mut self.owed);
             }
             stopping |= batch.iter().any(|op| matches!(op, Op::Stop));
-            self.write(batch).await;
+            self.write(&mut link, batch).await;
         }
-        if let Some(conn) = &mut self.conn
+        if let Some(conn) = &mut link.conn
             && let Err(e) = lanes::give_up_all_any_tenant(conn, &self.settings.node).await
         {
             tracing::warn!(error = %e, "this node's lanes stay leased until they run out");
@@ -246,8 +264,8 @@ impl Task {
     }
 
     /// Writes a batch; one bad statement in it does not take the others along.
-    async fn write(&mut self, mut ops: Vec<Op>) {
-        let mut prepared = match self.try_write(&mut ops).await {
+    async fn write(&mut self, link: &mut Link, mut ops: Vec<Op>) {
+        let mut prepared = match self.try_write(link, &mut ops).await {
             Ok(()) => return,
             Err((error, prepared)) => {
                 self.undo(&ops, &prepared);
@@ -256,7 +274,7 @@ impl Task {
         };
         if let (StoreError::Statement(_) | StoreError::Unreadable(_), true) = (&prepared.0, prepared.1.len() > 1) {
             for op in prepared.1.drain(..) {
-                Box::pin(self.write(vec![op])).await;
+                Box::pin(self.write(link, vec![op])).await;
             }
             return;
         }
@@ -274,9 +292,8 @@ impl Task {
                 if let StoreError::OutcomeUnknown(_) = error {
                     // If the rows are there after all, nothing was called for them: give their leases back.
                     let due = self.clock.now();
-                    self.owed.push(Op::Release(
-                        accept.notifications.iter().map(|n| (n.delivery.clone(), due)).collect(),
-                    ));
+                    self.owed
+                        .push(Op::Release(accept.notifications.iter().map(|n| (n.delivery.clone(), due)).collect()));
                 }
                 let _ = accept.reply.send(Err(error.clone()));
             }
@@ -312,11 +329,8 @@ impl Task {
         }
     }
 
-    async fn try_write(&mut self, ops: &mut Vec<Op>) -> Result<(), (StoreError, Vec<Vec<Admission>>)> {
-        let mut conn = match self.conn.take() {
-            Some(conn) => conn,
-            None => self.connect().await.map_err(|e| (e, vec![]))?,
-        };
+    async fn try_write(&self, link: &mut Link, ops: &mut Vec<Op>) -> Result<(), (StoreError, Vec<Vec<Admission>>)> {
+        let mut conn = link.take().await.map_err(|e| (e, vec![]))?;
         let mut batch = Batch::default();
         let result = tokio::time::timeout(PATIENCE, self.transact(&mut conn, ops, &mut batch)).await;
         let error = match result {
@@ -330,23 +344,14 @@ impl Task {
             Some(e) => {
                 // A connection whose transaction did not end well is not used again.
                 if matches!(e, StoreError::Statement(_) | StoreError::Unreadable(_)) {
-                    self.conn = Some(conn);
+                    link.conn = Some(conn);
                 }
                 return Err((e, batch.admissions));
             }
         }
         self.conclude(std::mem::take(ops), batch, &mut conn).await;
-        self.conn = Some(conn);
+        link.conn = Some(conn);
         Ok(())
-    }
-
-    async fn connect(&mut self) -> StoreResult<AnyConnection> {
-        if self.unreachable_until.is_some_and(|until| Instant::now() < until) {
-            return Err(StoreError::Unavailable("the store can't be reached".into()));
-        }
-        let conn = self.db.connect().await;
-        self.unreachable_until = conn.is_err().then(|| Instant::now() + Duration::from_secs(1));
-        conn
     }
 
     /// Everything of a batch that must be durable together.
@@ -369,10 +374,8 @@ impl Task {
                 .map(|((t, lane), wake)| Touch { t: t.as_str(), lane, wake: wake.unwrap_or(now).0 })
                 .collect();
             let lease_end = now.plus(self.settings.lane_lease);
-            let owners = self
-                .lane_statements
-                .touch(&mut *tx, &to_json(&touches), &self.settings.node, now, lease_end)
-                .await?;
+            let owners =
+                self.lane_statements.touch(&mut *tx, &to_json(&touches), &self.settings.node, now, lease_end).await?;
             for row in owners {
                 let lane = self.engine.lane(&row.tenant, &row.lane.as_str().into());
                 let mut state = lane.state();
@@ -420,9 +423,9 @@ impl Task {
         batch.refused = accepts
             .iter()
             .map(|a| {
-                a.key.as_ref().is_some_and(|k| {
-                    !taken.remove(&(a.tenant.to_string(), k.route.to_owned(), k.key.clone()))
-                })
+                a.key
+                    .as_ref()
+                    .is_some_and(|k| !taken.remove(&(a.tenant.to_string(), k.route.to_owned(), k.key.clone())))
             })
             .collect();
         for (accept, refused) in accepts.iter().zip(&batch.refused) {
@@ -462,7 +465,8 @@ impl Task {
                 let d = &new.delivery;
                 if accept.dedupe_key.is_some() && !first.contains(d.id.as_str()) {
                     let key = accept.dedupe_key.as_deref().unwrap_or_default();
-                    let owner = store::notifications::find_dedupe_owner(&mut *tx, &d.tenant, key, d.recipient.identity());
+                    let owner =
+                        store::notifications::find_dedupe_owner(&mut *tx, &d.tenant, key, d.recipient.identity());
                     fates.push(Fate::Duplicate(owner.await?.unwrap_or_default()));
                     admissions.push(Admission::Store);
                     continue;
@@ -503,7 +507,14 @@ impl Task {
         self.engine.lane(&d.tenant, &d.lane).state().admit(d, now, memory_left)
     }
 
-    fn write_row(&self, new: &NewNotification, admission: Admission, reason: Option<&str>, now: Timestamp, rows: &mut String) {
+    fn write_row(
+        &self,
+        new: &NewNotification,
+        admission: Admission,
+        reason: Option<&str>,
+        now: Timestamp,
+        rows: &mut String,
+    ) {
         let d = &new.delivery;
         let lease_end = Some(now.plus(self.settings.lease).into());
         let waits = Born {
@@ -569,7 +580,14 @@ impl Task {
             }
             if let Some((event, detail)) = &f.event {
                 let event_id = Uuid::now_v7().to_string();
-                events.push(EventRow { t: d.tenant.as_str(), id: d.id.as_str(), event_id, event, detail: Some(detail), at: f.at.0 });
+                events.push(EventRow {
+                    t: d.tenant.as_str(),
+                    id: d.id.as_str(),
+                    event_id,
+                    event,
+                    detail: Some(detail),
+                    at: f.at.0,
+                });
             }
         }
         if !attempts.is_empty() {
@@ -577,7 +595,10 @@ impl Task {
         }
         let held = self.hot.finish(&mut *tx, &rows).await?;
         if held != rows.len() as u64 {
-            tracing::warn!(late = rows.len() as u64 - held, "outcomes came after their lease; kept in the journal only");
+            tracing::warn!(
+                late = rows.len() as u64 - held,
+                "outcomes came after their lease; kept in the journal only"
+            );
         }
         if !memory.is_empty() {
             self.hot.remember(&mut *tx, &(memory + "]")).await?;
@@ -592,7 +613,7 @@ impl Task {
     }
 
     /// The batch is durable: answer, hand on, and do what needs no transaction.
-    async fn conclude(&mut self, ops: Vec<Op>, batch: Batch, conn: &mut AnyConnection) {
+    async fn conclude(&self, ops: Vec<Op>, batch: Batch, conn: &mut AnyConnection) {
         let now = batch.now.unwrap_or_else(|| self.clock.now());
         let started = batch.started.unwrap_or_default();
         let mut fates = batch.fates.into_iter().zip(batch.admissions).zip(batch.refused);
@@ -631,7 +652,14 @@ impl Task {
         }
     }
 
-    fn conclude_accept(&self, accept: Accept, fates: &[Fate], admissions: Vec<Admission>, refused: bool, now: Timestamp) {
+    fn conclude_accept(
+        &self,
+        accept: Accept,
+        fates: &[Fate],
+        admissions: Vec<Admission>,
+        refused: bool,
+        now: Timestamp,
+    ) {
         if refused {
             let _ = accept.reply.send(Ok(Accepted::KeyTaken));
             return;
@@ -662,11 +690,8 @@ impl Task {
         };
         let deliveries = self.hot.claim(conn, &claim).await?;
         let exhausted = deliveries.len() < load.limit;
-        let next_due = if exhausted {
-            store::notifications::next_due(&mut *conn, &lane.tenant, &lane.name).await?
-        } else {
-            None
-        };
+        let next_due =
+            if exhausted { store::notifications::next_due(&mut *conn, &lane.tenant, &lane.name).await? } else { None };
         Ok(Loaded { deliveries, next_due, exhausted })
     }
 
@@ -693,8 +718,7 @@ impl Task {
     async fn acquire(&self, conn: &mut AnyConnection, now: Timestamp) -> StoreResult<usize> {
         let lease_end = now.plus(self.settings.lane_lease);
         let node = &self.settings.node;
-        let mut found =
-            self.lane_statements.acquire_due_any_tenant(&mut *conn, node, now, lease_end, 256).await?;
+        let mut found = self.lane_statements.acquire_due_any_tenant(&mut *conn, node, now, lease_end, 256).await?;
         let taken = found.len();
         found.extend(lanes::owned_any_tenant(&mut *conn, node, now).await?);
         for row in found {

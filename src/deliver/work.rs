@@ -13,7 +13,7 @@ use crate::clock::Timestamp;
 use crate::content::Content;
 use crate::error::{Error, Result};
 use crate::lane::Lane;
-use crate::retry::{self, Attempted, Next, OnUnknown, Repeat};
+use crate::retry::{self, Attempted, Next, Repeat};
 use crate::status::{Outcome, Status};
 use crate::store::notifications::{Delivery, find_shared_content};
 use crate::store::suppressions;
@@ -424,7 +424,8 @@ impl Engine {
     /// How long a call may last, the contract's own time-outs and a margin included.
     fn call_span(&self, account: &Account) -> Duration {
         let contract = self.config.load().delivery.call_timeout;
-        account.provider.limits.call_seconds.map_or(contract, Duration::from_secs).max(contract) + Duration::from_secs(5)
+        account.provider.limits.call_seconds.map_or(contract, Duration::from_secs).max(contract)
+            + Duration::from_secs(5)
     }
 }
 
@@ -446,6 +447,3 @@ impl Finished {
         }
     }
 }
-
-/// What the policy may be told of a tenant's wish.
-pub type Wish = Option<OnUnknown>;

@@ -52,8 +52,9 @@ impl Caller {
         if !self.scopes.contains(scope) {
             return Err(Error::refused("forbidden", format!("this needs the scope \"{scope}\"")));
         }
-        self.tenant
-            .ok_or_else(|| Error::refused("tenant-required", "an operator names the tenant with the header X-Tenant-Id"))
+        self.tenant.ok_or_else(|| {
+            Error::refused("tenant-required", "an operator names the tenant with the header X-Tenant-Id")
+        })
     }
 }
 

@@ -148,7 +148,13 @@ pub(super) async fn test(
 }
 
 /// Sends the built-in test message the way every message goes, and waits for what becomes of it.
-async fn send_test(app: &App, tenant: &Arc<Tenant>, branch: Option<String>, channel: String, to: To) -> Result<TestResult> {
+async fn send_test(
+    app: &App,
+    tenant: &Arc<Tenant>,
+    branch: Option<String>,
+    channel: String,
+    to: To,
+) -> Result<TestResult> {
     let watch = std::time::Instant::now();
     let request = NotifyRequest::test_message(channel, branch, OneOrMany::One(to));
     let draft = notify::draft(app, tenant, request).await?;

@@ -101,7 +101,9 @@ impl IntoResponse for Error {
                     StoreError::Unavailable(_) => {
                         problem("store-unavailable", "nothing was stored; try again in a moment".into(), vec![])
                     }
-                    StoreError::Full(_) => problem("storage-full", "nothing was stored; the disk is full".into(), vec![]),
+                    StoreError::Full(_) => {
+                        problem("storage-full", "nothing was stored; the disk is full".into(), vec![])
+                    }
                     StoreError::OutcomeUnknown(_) => problem(
                         "outcome-unknown",
                         "the store's answer was lost; repeat with the same Idempotency-Key".into(),
@@ -141,9 +143,7 @@ fn problem_not_found() -> Response {
         errors: vec![],
     };
     let mut response = (StatusCode::NOT_FOUND, Json(body)).into_response();
-    response
-        .headers_mut()
-        .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
     response
 }
 

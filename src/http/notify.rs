@@ -97,11 +97,8 @@ async fn accept(
         return Ok(answer(StatusCode::OK, to_json(&notify::explain(app, &tenant, &draft)?)));
     }
     let waiting = wait.map(|patience| Waiting::new(app, &draft, patience));
-    let key = once.map(|once| IdempotencyKey {
-        route: ROUTE,
-        key: once.key.clone(),
-        body_hash: once.body_hash.clone(),
-    });
+    let key =
+        once.map(|once| IdempotencyKey { route: ROUTE, key: once.key.clone(), body_hash: once.body_hash.clone() });
     let log_id = draft.notifications.first().map(|n| n.delivery.request_id.to_string()).unwrap_or_default();
     let accepted = match notify::submit(app, &tenant, draft, key).await? {
         Submitted::Accepted(answer) => answer,

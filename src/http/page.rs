@@ -42,7 +42,6 @@ pub(super) fn cursor(given: Option<&str>) -> Result<Option<String>> {
 pub(super) fn page<R, T>(mut rows: Vec<R>, limit: usize, key: impl Fn(&R) -> &str, show: impl Fn(R) -> T) -> Page<T> {
     let more = rows.len() > limit;
     rows.truncate(limit);
-    let next_cursor =
-        rows.last().filter(|_| more).map(|last| URL_SAFE_NO_PAD.encode(format!("1:{}", key(last))));
+    let next_cursor = rows.last().filter(|_| more).map(|last| URL_SAFE_NO_PAD.encode(format!("1:{}", key(last))));
     Page { items: rows.into_iter().map(show).collect(), next_cursor }
 }

@@ -9,9 +9,10 @@ use uuid::Uuid;
 use super::{REQUEST_ID, error, header_value};
 
 pub(super) async fn shell(request: Request, next: Next) -> Response {
-    let given = request.headers().get(&REQUEST_ID).filter(|v| {
-        (1..=128).contains(&v.len()) && v.as_bytes().iter().all(u8::is_ascii_graphic)
-    });
+    let given = request
+        .headers()
+        .get(&REQUEST_ID)
+        .filter(|v| (1..=128).contains(&v.len()) && v.as_bytes().iter().all(u8::is_ascii_graphic));
     let id = given.cloned().unwrap_or_else(|| header_value(&Uuid::now_v7().to_string()));
     let path = tracing::enabled!(tracing::Level::ERROR).then(|| request.uri().path().to_owned());
     let mut response = match tokio::spawn(next.run(request)).await {

@@ -108,15 +108,18 @@ pub(super) async fn post(
     store::insert(&app.db.pool, &tenant, &address, category, &reason, "api", now).await?;
     tenants::bump(&app.db.pool, &tenant).await?;
     app.tenants.refresh(&tenant);
-    let shown =
-        Suppression { address, category: category.into(), reason, source: "api".into(), created_at: now };
+    let shown = Suppression { address, category: category.into(), reason, source: "api".into(), created_at: now };
     Ok((StatusCode::CREATED, Json(shown)))
 }
 
 /// Lift a suppression
 #[utoipa::path(delete, path = "/v1/suppressions/{address}", tag = "People", params(("address" = String, Path)),
     responses((status = 204), (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem)))]
-pub(super) async fn delete(State(app): State<Arc<App>>, Manager(tenant): Manager, Id(address): Id) -> Result<StatusCode> {
+pub(super) async fn delete(
+    State(app): State<Arc<App>>,
+    Manager(tenant): Manager,
+    Id(address): Id,
+) -> Result<StatusCode> {
     let address = normalise(&app, &tenant, &address).await.map_err(|_| Error::NotFound)?;
     if !store::delete(&app.db.pool, &tenant, &address).await? {
         return Err(Error::NotFound);

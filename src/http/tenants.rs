@@ -146,7 +146,11 @@ pub(super) async fn list(
 #[utoipa::path(get, path = "/v1/tenants/{id}", tag = "Tenants", params(("id" = String, Path)), responses(
     (status = 200, body = TenantItem), (status = 401, body = Problem), (status = 403, body = Problem),
     (status = 404, body = Problem)))]
-pub(super) async fn get(State(app): State<Arc<App>>, caller: OperatorOrManager, Id(id): Id) -> Result<Json<TenantItem>> {
+pub(super) async fn get(
+    State(app): State<Arc<App>>,
+    caller: OperatorOrManager,
+    Id(id): Id,
+) -> Result<Json<TenantItem>> {
     let row = store::find(&app.db.pool, &caller.of(&id)?).await?.ok_or(Error::NotFound)?;
     Ok(Json(row.into()))
 }

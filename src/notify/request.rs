@@ -18,8 +18,6 @@ use crate::json::{self, OneOrMany};
 use crate::status::Category;
 use crate::tenant::Tenant;
 
-use super::Wanted;
-
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct NotifyRequest {
@@ -150,7 +148,7 @@ pub(super) struct Checked {
     pub kind: String,
     pub recipients: Vec<Recipient>,
     pub to_is_list: bool,
-    channels: Option<Vec<String>>,
+    pub channels: Option<Vec<String>>,
     pub content: Content,
     pub branch: Option<Arc<str>>,
     pub appointment_id: Option<String>,
@@ -158,12 +156,6 @@ pub(super) struct Checked {
     pub send_at: Option<Timestamp>,
     pub expires_at: Option<Timestamp>,
     pub dedupe_key: Option<String>,
-}
-
-impl Checked {
-    pub fn wanted(&self) -> Wanted<'_> {
-        self.channels.as_deref().map_or(Wanted::Any, Wanted::Named)
-    }
 }
 
 const MOST_RECIPIENTS: usize = 1000;
@@ -275,7 +267,11 @@ fn channels(app: &App, r: &NotifyRequest, faults: &mut Faults) -> Option<Vec<Str
         if app.plugins.manifest(channel).is_none() {
             let known: Vec<_> = app.plugins.names().collect();
             let pointer = if r.channels.is_some() { format!("{pointer}/{n}") } else { pointer.to_owned() };
-            faults.add(pointer, "unknown_channel", format!("there is no such channel; there are: {}", known.join(", ")));
+            faults.add(
+                pointer,
+                "unknown_channel",
+                format!("there is no such channel; there are: {}", known.join(", ")),
+            );
         }
     }
     Some(named.to_vec())
@@ -456,6 +452,7 @@ fn recipients(
 /// A language and optionally more: `es`, `es-MX`, `zh-Hant-TW`.
 pub(crate) fn is_locale(text: &str) -> bool {
     let mut parts = text.split('-');
-    let language = parts.next().is_some_and(|l| (2..=3).contains(&l.len()) && l.bytes().all(|b| b.is_ascii_alphabetic()));
+    let language =
+        parts.next().is_some_and(|l| (2..=3).contains(&l.len()) && l.bytes().all(|b| b.is_ascii_alphabetic()));
     language && parts.all(|p| (2..=8).contains(&p.len()) && p.bytes().all(|b| b.is_ascii_alphanumeric()))
 }

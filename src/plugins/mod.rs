@@ -60,10 +60,12 @@ impl Registry {
         let entry = self.channels.get(channel)?;
         if provider == SANDBOX {
             // The sandbox shows what the channel's own first provider would: parts, buttons, length.
-            return Some(entry.providers.first().map_or_else(
-                || Arc::clone(&self.sandbox),
-                |first| Arc::new(sandbox::like(first)),
-            ));
+            return Some(
+                entry
+                    .providers
+                    .first()
+                    .map_or_else(|| Arc::clone(&self.sandbox), |first| Arc::new(sandbox::like(first))),
+            );
         }
         entry.providers.iter().find(|p| p.name == provider).cloned()
     }
@@ -86,7 +88,9 @@ impl Registry {
         }
         let plugin = self.channels.get(channel).and_then(|e| e.plugin.as_ref());
         plugin
-            .ok_or_else(|| SettingsError::new("provider", "unknown_provider", format!("\"{channel}\" has no \"{provider}\"")))?
+            .ok_or_else(|| {
+                SettingsError::new("provider", "unknown_provider", format!("\"{channel}\" has no \"{provider}\""))
+            })?
             .open(provider, settings, host)
     }
 }

@@ -54,7 +54,9 @@ impl Channel for Sandbox {
                 let after = Duration::from_secs(30);
                 return Err(SendError::throttled(Some(after), "sandbox_throttle", "this address plays a throttle"));
             }
-            Some(Play::Unknown) => return Err(SendError::unknown("sandbox_unknown", "this address plays a lost answer")),
+            Some(Play::Unknown) => {
+                return Err(SendError::unknown("sandbox_unknown", "this address plays a lost answer"));
+            }
             Some(Play::Slow) => tokio::time::sleep(Duration::from_secs(3)).await,
             None => {}
         }

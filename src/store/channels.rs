@@ -82,13 +82,12 @@ pub async fn find_memory(
     account: &str,
     address: &str,
 ) -> StoreResult<Option<Value>> {
-    let text: Option<String> = query_scalar(
-        "select memory from recipient_memory where tenant_id = $1 and account = $2 and address = $3",
-    )
-    .bind(tenant.as_str())
-    .bind(account)
-    .bind(address)
-    .fetch_optional(db)
-    .await?;
+    let text: Option<String> =
+        query_scalar("select memory from recipient_memory where tenant_id = $1 and account = $2 and address = $3")
+            .bind(tenant.as_str())
+            .bind(account)
+            .bind(address)
+            .fetch_optional(db)
+            .await?;
     Ok(text.and_then(|t| serde_json::from_str(&t).ok()))
 }

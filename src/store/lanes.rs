@@ -64,13 +64,7 @@ impl Statements {
         now: Timestamp,
         lease_end: Timestamp,
     ) -> StoreResult<Vec<LaneRow>> {
-        let rows = query(self.touch.sql())
-            .bind(touches)
-            .bind(node)
-            .bind(now.0)
-            .bind(lease_end.0)
-            .fetch_all(db)
-            .await?;
+        let rows = query(self.touch.sql()).bind(touches).bind(node).bind(now.0).bind(lease_end.0).fetch_all(db).await?;
         rows.iter().map(read).collect()
     }
 
@@ -83,13 +77,8 @@ impl Statements {
         lease_end: Timestamp,
         limit: usize,
     ) -> StoreResult<Vec<LaneRow>> {
-        let rows = query(self.acquire.sql())
-            .bind(node)
-            .bind(now.0)
-            .bind(lease_end.0)
-            .bind(limit as i64)
-            .fetch_all(db)
-            .await?;
+        let rows =
+            query(self.acquire.sql()).bind(node).bind(now.0).bind(lease_end.0).bind(limit as i64).fetch_all(db).await?;
         rows.iter().map(read).collect()
     }
 }
@@ -105,11 +94,13 @@ fn read(row: &sqlx::any::AnyRow) -> StoreResult<LaneRow> {
 
 /// Due lanes this node owns, with their versions: a version it has not seen means another node added work.
 pub async fn owned_any_tenant(db: impl AnyExecutor<'_>, node: &str, now: Timestamp) -> StoreResult<Vec<LaneRow>> {
-    let rows = query("select tenant_id, lane, version, owner from lanes where wake_at <= $2 and owner = $1 and lease_until > $2")
-        .bind(node)
-        .bind(now.0)
-        .fetch_all(db)
-        .await?;
+    let rows = query(
+        "select tenant_id, lane, version, owner from lanes where wake_at <= $2 and owner = $1 and lease_until > $2",
+    )
+    .bind(node)
+    .bind(now.0)
+    .fetch_all(db)
+    .await?;
     rows.iter().map(read).collect()
 }
 

@@ -155,7 +155,10 @@ impl Engine {
                 .with_context(|| format!("store.url: can't make the folder {}", folder.display()))?;
         }
         let mode = if parameters.contains("mode=") { "" } else { "mode=rwc" };
-        Ok(format!("sqlite://{path}?{parameters}{}{mode}", if parameters.is_empty() || mode.is_empty() { "" } else { "&" }))
+        Ok(format!(
+            "sqlite://{path}?{parameters}{}{mode}",
+            if parameters.is_empty() || mode.is_empty() { "" } else { "&" }
+        ))
     }
 
     async fn tune(self, conn: &mut AnyConnection) -> Result<(), sqlx::Error> {

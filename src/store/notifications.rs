@@ -495,12 +495,11 @@ pub async fn find_shared_content(
     tenant: &TenantId,
     request_id: &str,
 ) -> StoreResult<Option<Arc<Content>>> {
-    let text: Option<String> =
-        query_scalar("select content from contents where tenant_id = $1 and request_id = $2")
-            .bind(tenant.as_str())
-            .bind(request_id)
-            .fetch_optional(db)
-            .await?;
+    let text: Option<String> = query_scalar("select content from contents where tenant_id = $1 and request_id = $2")
+        .bind(tenant.as_str())
+        .bind(request_id)
+        .fetch_optional(db)
+        .await?;
     text.as_deref().map(parse_content).transpose()
 }
 
@@ -529,11 +528,7 @@ pub async fn find_first_answer(
     .fetch_optional(db)
     .await?;
     row.map(|r| {
-        Ok(FirstAnswer {
-            body_hash: r.try_get(0)?,
-            status: r.try_get::<i64, _>(1)? as u16,
-            response: r.try_get(2)?,
-        })
+        Ok(FirstAnswer { body_hash: r.try_get(0)?, status: r.try_get::<i64, _>(1)? as u16, response: r.try_get(2)? })
     })
     .transpose()
 }
@@ -781,11 +776,12 @@ pub struct Event {
 }
 
 pub async fn events(db: impl AnyExecutor<'_>, tenant: &TenantId, id: &str) -> StoreResult<Vec<Event>> {
-    let rows = query("select event, detail, at from events where tenant_id = $1 and notification_id = $2 order by event_id")
-        .bind(tenant.as_str())
-        .bind(id)
-        .fetch_all(db)
-        .await?;
+    let rows =
+        query("select event, detail, at from events where tenant_id = $1 and notification_id = $2 order by event_id")
+            .bind(tenant.as_str())
+            .bind(id)
+            .fetch_all(db)
+            .await?;
     rows.iter()
         .map(|r| {
             Ok(Event { event: r.try_get("event")?, detail: r.try_get("detail")?, at: Timestamp(r.try_get("at")?) })

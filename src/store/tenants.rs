@@ -140,10 +140,11 @@ pub async fn update_branch(
 }
 
 pub async fn list_branches(db: impl AnyExecutor<'_>, tenant: &TenantId) -> StoreResult<Vec<BranchRow>> {
-    let rows = query("select branch_id, name, settings, created_at from branches where tenant_id = $1 order by branch_id")
-        .bind(tenant.as_str())
-        .fetch_all(db)
-        .await?;
+    let rows =
+        query("select branch_id, name, settings, created_at from branches where tenant_id = $1 order by branch_id")
+            .bind(tenant.as_str())
+            .fetch_all(db)
+            .await?;
     rows.iter()
         .map(|row| {
             let settings: Value = json_column(row, "settings")?;

@@ -22,7 +22,9 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-pub use manifest::{AddressKind, Idempotency, Limits, Manifest, ManifestError, Provider, Setting, SettingKind, Unknown};
+pub use manifest::{
+    AddressKind, Idempotency, Limits, Manifest, ManifestError, Provider, Setting, SettingKind, Unknown,
+};
 pub use outcome::{Failure, Hint, Lookup, Receipt, SendError};
 pub use settings::{Settings, SettingsError};
 

@@ -84,11 +84,7 @@ impl SendError {
         Self::new(Failure::Rejected, reason, detail)
     }
 
-    pub fn throttled(
-        after: Option<Duration>,
-        reason: impl Into<Cow<'static, str>>,
-        detail: impl Into<String>,
-    ) -> Self {
+    pub fn throttled(after: Option<Duration>, reason: impl Into<Cow<'static, str>>, detail: impl Into<String>) -> Self {
         Self { retry_after: after, ..Self::new(Failure::Throttled, reason, detail) }
     }
 
