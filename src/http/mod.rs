@@ -99,3 +99,25 @@ pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id"
 pub(crate) fn header_value(text: &str) -> HeaderValue {
     HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static(""))
 }
+
+// What the command line does as well.
+pub(crate) use keys::{CreatedKey, create as create_key};
+pub(crate) use tenants::{NewTenant, create as create_tenant, create_branch};
+
+/// One POST to a server on this machine, for the command line.
+pub(crate) async fn local_client(
+    url: &plugin_api::http::Url,
+    headers: &[(&'static str, String)],
+    body: &serde_json::Value,
+) -> Result<(u16, serde_json::Value), plugin_api::SendError> {
+    use plugin_api::net::Guard;
+    let loopback = ["127.0.0.0/8", "::1/128"].iter().filter_map(|n| n.parse().ok()).collect();
+    let guard = Arc::new(Guard { allow: loopback, allow_http: true, ..Guard::default() });
+    let http = plugin_api::http::Http::new(guard, std::time::Duration::from_secs(30));
+    let mut request = http.post(url).json(body);
+    for (name, value) in headers {
+        request = request.header(HeaderName::from_static(name), header_value(value));
+    }
+    let answer = request.send().await?;
+    Ok((answer.status, answer.json().unwrap_or_default()))
+}
