@@ -36,12 +36,23 @@ impl Signer {
 
 fn key(secret: &str) -> Result<Hmac<Sha256>, SettingsError> {
     let text = secret.strip_prefix("whsec_").ok_or_else(|| wrong("must start with whsec_"))?;
-    let bytes = STANDARD.decode(text).or_else(|_| STANDARD_NO_PAD.decode(text));
-    let bytes = bytes.map_err(|_| wrong("must be base64 after whsec_"))?;
-    if !(24..=64).contains(&bytes.len()) {
-        return Err(wrong("must hold 24 to 64 bytes after whsec_"));
+    let bytes = decode(text).ok_or_else(|| wrong("must be base64 after whsec_"))?;
+    // The standard recommends 24 to 64 bytes; from 16 on a key is out of reach of guessing.
+    if !(16..=64).contains(&bytes.len()) {
+        return Err(wrong("must hold 16 to 64 bytes after whsec_"));
     }
     Hmac::new_from_slice(&bytes).map_err(|_| wrong("is not a usable key"))
+}
+
+/// Base64, padded or not. Padded pieces put together, as some generators do, are the pieces' bytes one after the other.
+fn decode(text: &str) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    for piece in text.split_inclusive('=') {
+        if piece != "=" {
+            bytes.extend(STANDARD_NO_PAD.decode(piece.trim_end_matches('=')).ok()?);
+        }
+    }
+    Some(bytes)
 }
 
 fn wrong(detail: &str) -> SettingsError {
