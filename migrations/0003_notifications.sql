@@ -81,6 +81,7 @@ create table idempotency_keys (
     route text not null,
     idempotency_key text not null,
     body_hash text not null,
+    request_id text not null,          -- whose answer it is
     status bigint not null,
     response text not null,
     created_at bigint not null,

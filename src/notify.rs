@@ -18,7 +18,7 @@ use crate::deliver::with_name;
 use crate::error::{Error, Fault, Result, StoreError};
 use crate::ids::NotificationId;
 use crate::status::{Category, Status};
-use crate::store::notifications::{Delivery, NewExtra, NewNotification};
+use crate::store::notifications::{Delivery, NewNotification};
 use crate::store::to_json;
 use crate::template::Parts;
 use crate::tenant::{Account, Tenant};
@@ -112,7 +112,6 @@ pub async fn draft(app: &App, tenant: &Arc<Tenant>, request: NotifyRequest) -> R
     let ids = ids(checked.recipients.len());
     let request_id = Arc::clone(&ids[0].0);
     let kind: Arc<str> = checked.kind.as_str().into();
-    let extra = NewExtra { appointment_id: checked.appointment_id.clone() };
     for (n, (recipient, id)) in checked.recipients.into_iter().zip(ids).enumerate() {
         let pointer = if checked.to_is_list { format!("/to/{n}") } else { "/to".to_owned() };
         let steps = route(app, &config, tenant, branch, &recipient, wanted).chain(wanted, &pointer)?;
@@ -153,7 +152,13 @@ pub async fn draft(app: &App, tenant: &Arc<Tenant>, request: NotifyRequest) -> R
             lease: Arc::clone(&lease),
         };
         app.engine.prepare_with(tenant, &delivery.lane);
-        notifications.push(NewNotification::new(delivery, (!shared).then_some(content_json.as_str()), &extra));
+        notifications.push(NewNotification {
+            recipient: to_json(&*delivery.recipient),
+            chain: to_json(&delivery.chain),
+            content: (!shared).then(|| content_json.clone()),
+            appointment_id: checked.appointment_id.clone(),
+            delivery,
+        });
     }
     if !faults.is_empty() {
         return Err(Error::Invalid { slug: "validation", faults });

@@ -16,8 +16,11 @@ use crate::error::StoreError;
 use crate::ids::{NotificationId, TenantId};
 use crate::lane::{Admission, Lane};
 use crate::status::{Outcome, Status};
+use crate::store::batch::{Batch, Batches, Changed, Kind, Val};
 use crate::store::lanes::{self, Touch};
-use crate::store::notifications::{AttemptRow, Born, Claim, Delivery, EventRow, Finish, Hot, NewNotification, Start};
+use crate::store::notifications::{
+    Asked, Born, Claim, Delivery, NewNotification, find_dedupe_owner, find_first_answer,
+};
 use crate::store::{self, Db, StoreResult, to_json};
 
 /// The most operations that share a commit.
@@ -184,7 +187,8 @@ impl Writer {
 /// Works until [`Op::Stop`].
 pub async fn run(ops: mpsc::Receiver<Op>, db: Db, clock: SharedClock, engine: Arc<Engine>, settings: Settings) {
     let task = Task {
-        hot: Hot::new(db.engine),
+        batches: Batches::new(db.engine),
+        asked: Asked::new(db.engine),
         lane_statements: lanes::Statements::new(db.engine),
         db,
         clock,
@@ -232,7 +236,8 @@ struct Task {
     clock: SharedClock,
     engine: Arc<Engine>,
     settings: Settings,
-    hot: Hot,
+    batches: Batches,
+    asked: Asked,
     lane_statements: lanes::Statements,
     /// Outcomes the store owes us: calls were made, so these are tried until they are written.
     owed: Vec<Op>,
@@ -329,9 +334,9 @@ impl Task {
         }
     }
 
-    async fn try_write(&self, link: &mut Link, ops: &mut Vec<Op>) -> Result<(), (StoreError, Vec<Vec<Admission>>)> {
+    async fn try_write(&mut self, link: &mut Link, ops: &mut Vec<Op>) -> Result<(), (StoreError, Vec<Vec<Admission>>)> {
         let mut conn = link.take().await.map_err(|e| (e, vec![]))?;
-        let mut batch = Batch::default();
+        let mut batch = Written::default();
         let result = tokio::time::timeout(PATIENCE, self.transact(&mut conn, ops, &mut batch)).await;
         let error = match result {
             Ok(Ok(())) => None,
@@ -346,7 +351,8 @@ impl Task {
                 if matches!(e, StoreError::Statement(_) | StoreError::Unreadable(_)) {
                     link.conn = Some(conn);
                 }
-                return Err((e, batch.admissions));
+                let admissions = batch.accepts.into_iter().map(|a| a.admissions).collect();
+                return Err((e, admissions));
             }
         }
         self.conclude(std::mem::take(ops), batch, &mut conn).await;
@@ -355,148 +361,249 @@ impl Task {
     }
 
     /// Everything of a batch that must be durable together.
-    async fn transact(&self, conn: &mut AnyConnection, ops: &[Op], batch: &mut Batch) -> StoreResult<()> {
+    async fn transact(&mut self, conn: &mut AnyConnection, ops: &mut [Op], written: &mut Written) -> StoreResult<()> {
         let now = self.clock.now();
-        batch.now = Some(now);
+        written.now = Some(now);
         let plan = Plan::of(ops, &self.engine);
         if plan.is_empty() {
             return Ok(());
         }
-        if plan.only_starts {
-            batch.started = Some(self.start(conn, ops, now).await?.into_iter().collect());
-            return Ok(());
+        // What must be asked before the rows can be made needs the transaction open; most batches ask nothing.
+        let open = !plan.touches.is_empty() || plan.asks;
+        if open {
+            store::begin(conn, self.db.engine).await?;
         }
-        let mut tx = store::begin(conn).await?;
+        let result = self.fill_and_commit(conn, ops, written, &plan, open, now).await;
+        if open && result.is_err() {
+            store::rollback(conn).await;
+        }
+        result
+    }
+
+    async fn fill_and_commit(
+        &mut self,
+        conn: &mut AnyConnection,
+        ops: &mut [Op],
+        written: &mut Written,
+        plan: &Plan,
+        open: bool,
+        now: Timestamp,
+    ) -> StoreResult<()> {
         if !plan.touches.is_empty() {
-            let touches: Vec<Touch<'_>> = plan
-                .touches
-                .iter()
-                .map(|((t, lane), wake)| Touch { t: t.as_str(), lane, wake: wake.unwrap_or(now).0 })
-                .collect();
-            let lease_end = now.plus(self.settings.lane_lease);
-            let owners =
-                self.lane_statements.touch(&mut *tx, &to_json(&touches), &self.settings.node, now, lease_end).await?;
-            for row in owners {
-                let lane = self.engine.lane(&row.tenant, &row.lane.as_str().into());
-                let mut state = lane.state();
-                state.owned = (row.owner.as_deref() == Some(&*self.settings.node)).then_some(row.version);
-                state.active_at = Some(now);
+            self.touch(conn, plan, now).await?;
+        }
+        let mut batch = Batch::default();
+        let mut memory = HashMap::new();
+        let mut deduped = HashMap::new();
+        for op in ops.iter_mut() {
+            match op {
+                Op::Accept(accept) => self.accept(conn, accept, &mut batch, written, &mut deduped, now).await?,
+                Op::Start(s) => batch.push(
+                    Kind::Start,
+                    [(&s.tenant.0).into(), (&s.id.0).into(), (&s.lease).into(), now.0.into(), s.due.0.into()],
+                ),
+                Op::Finish(finished) => finish(finished, &mut batch, &mut memory),
+                Op::Release(deliveries) => {
+                    for (d, due) in deliveries {
+                        let row = [(&d.tenant.0).into(), (&d.id.0).into(), (&d.lease).into(), due.0.into()];
+                        batch.push(Kind::Release, row);
+                    }
+                }
+                _ => {}
             }
         }
-        if plan.accepts {
-            self.accept(&mut tx, ops, batch, now).await?;
+        for row in memory.into_values() {
+            batch.push(Kind::Memory, row);
         }
-        if plan.finishes {
-            self.finish(&mut tx, ops).await?;
+        let counts = [Kind::Notification, Kind::Start, Kind::Finish].map(|kind| batch.count(kind) as u64);
+        written.committing = true;
+        let changed = if batch.is_empty() {
+            store::commit(conn).await?;
+            Changed::default()
+        } else {
+            self.batches.commit(conn, batch, open).await?
+        };
+        written.committing = false;
+        let [notifications, starts, finishes] = counts;
+        if changed.count(Kind::Notification) != notifications {
+            written.stored = Some(self.stored(conn, ops).await?);
         }
-        if plan.starts {
-            batch.started = Some(self.start(&mut tx, ops, now).await?.into_iter().collect());
+        if changed.count(Kind::Start) != starts {
+            written.started = Some(self.started(conn, ops).await?);
         }
-        if plan.releases {
-            let rows = release_rows(ops);
-            self.hot.release(&mut *tx, &rows).await?;
+        if changed.count(Kind::Finish) != finishes {
+            let late = finishes.saturating_sub(changed.count(Kind::Finish));
+            tracing::warn!(late, "outcomes came after their lease; kept in the journal only");
         }
-        batch.committing = true;
-        store::commit(tx).await?;
-        batch.committing = false;
         Ok(())
     }
 
-    async fn accept(&self, tx: &mut AnyConnection, ops: &[Op], batch: &mut Batch, now: Timestamp) -> StoreResult<()> {
-        let accepts: Vec<&Accept> =
-            ops.iter().filter_map(|op| if let Op::Accept(a) = op { Some(&**a) } else { None }).collect();
-        let (mut keys, mut dedupe, mut suppressed) = (String::new(), String::new(), String::new());
-        for accept in &accepts {
-            if let Some(k) = &accept.key {
-                push_json(
-                    &mut keys,
-                    &serde_json::json!({"t": accept.tenant, "route": k.route, "k": k.key, "h": k.body_hash,
-                        "status": 202, "response": accept.answer, "now": now.0}),
-                );
-            }
-        }
-        let mut taken: HashSet<(String, String, String)> = HashSet::new();
-        if !keys.is_empty() {
-            taken = self.hot.take_idempotency_keys(&mut *tx, &(keys + "]")).await?.into_iter().collect();
-        }
-        // A key that comes twice in one batch is free for the first of them only.
-        batch.refused = accepts
+    async fn touch(&self, conn: &mut AnyConnection, plan: &Plan, now: Timestamp) -> StoreResult<()> {
+        let touches: Vec<Touch<'_>> = plan
+            .touches
             .iter()
-            .map(|a| {
-                a.key
-                    .as_ref()
-                    .is_some_and(|k| !taken.remove(&(a.tenant.to_string(), k.route.to_owned(), k.key.clone())))
-            })
+            .map(|((t, lane), wake)| Touch { t: t.as_str(), lane, wake: wake.unwrap_or(now).0 })
             .collect();
-        for (accept, refused) in accepts.iter().zip(&batch.refused) {
-            for new in accept.notifications.iter().filter(|_| !refused) {
-                let d = &new.delivery;
-                if let Some(key) = &accept.dedupe_key {
-                    push_json(
-                        &mut dedupe,
-                        &serde_json::json!({"t": d.tenant, "k": key, "r": d.recipient.identity(), "id": d.id, "now": now.0}),
-                    );
-                }
-                if let (true, Some(address)) = (accept.check_suppressed, &d.address) {
-                    push_json(
-                        &mut suppressed,
-                        &serde_json::json!({"t": d.tenant, "id": d.id, "a": address, "c": d.category.as_str()}),
-                    );
-                }
-            }
+        let lease_end = now.plus(self.settings.lane_lease);
+        let node = &self.settings.node;
+        for row in self.lane_statements.touch(conn, &to_json(&touches), node, now, lease_end).await? {
+            let lane = self.engine.lane(&row.tenant, &row.lane.as_str().into());
+            let mut state = lane.state();
+            state.owned = (row.owner.as_deref() == Some(&**node)).then_some(row.version);
+            state.active_at = Some(now);
         }
-        let mut reasons = HashMap::new();
-        if !suppressed.is_empty() {
-            reasons = self.hot.suppressed(&mut *tx, &(suppressed + "]")).await?.into_iter().collect();
+        Ok(())
+    }
+
+    /// Makes the rows of one request, after asking what must be asked first.
+    async fn accept(
+        &self,
+        conn: &mut AnyConnection,
+        accept: &mut Accept,
+        batch: &mut Batch,
+        written: &mut Written,
+        deduped: &mut HashMap<(TenantId, String, String), String>,
+        now: Timestamp,
+    ) -> StoreResult<()> {
+        let (mut fates, mut admissions) = (Vec::new(), Vec::new());
+        if self.key_is_taken(conn, accept, now).await? {
+            written.accepts.push(AcceptFate { refused: true, fates, admissions });
+            return Ok(());
         }
-        let mut first = HashSet::new();
-        if !dedupe.is_empty() {
-            first = self.hot.take_dedupe_keys(&mut *tx, &(dedupe + "]")).await?.into_iter().collect();
+        let mut reasons = self.suppressed(conn, accept).await?;
+        let duplicates = self.dedupe(conn, accept, deduped, now).await?;
+        for (new, duplicate) in accept.notifications.iter().zip(duplicates) {
+            fates.push(match (duplicate, reasons.remove(new.delivery.id.as_str())) {
+                (Some(first), _) => Fate::Duplicate(first),
+                (None, Some(reason)) => Fate::Suppressed(reason),
+                (None, None) => Fate::Queued,
+            });
         }
-        let (mut rows, mut contents) = (String::new(), String::new());
-        for (accept, refused) in accepts.iter().zip(&batch.refused) {
-            let (mut fates, mut admissions) = (Vec::new(), Vec::new());
-            if *refused {
-                batch.fates.push(fates);
-                batch.admissions.push(admissions);
-                continue;
-            }
-            for new in &accept.notifications {
-                let d = &new.delivery;
-                if accept.dedupe_key.is_some() && !first.contains(d.id.as_str()) {
-                    let key = accept.dedupe_key.as_deref().unwrap_or_default();
-                    let owner =
-                        store::notifications::find_dedupe_owner(&mut *tx, &d.tenant, key, d.recipient.identity());
-                    fates.push(Fate::Duplicate(owner.await?.unwrap_or_default()));
+        let answer = if fates.iter().all(|f| *f == Fate::Queued) {
+            accept.answer.clone()
+        } else {
+            (accept.answer_again)(accept, &fates)
+        };
+        let request = accept.notifications.first().map(|n| Arc::clone(&n.delivery.request_id));
+        if let Some(k) = &accept.key {
+            let row = [
+                (&accept.tenant.0).into(),
+                k.route.into(),
+                k.key.as_str().into(),
+                k.body_hash.as_str().into(),
+                request.as_ref().into(),
+                answer.as_str().into(),
+                now.0.into(),
+            ];
+            batch.push(Kind::Key, row);
+        }
+        accept.answer = answer;
+        let key = accept.key.as_ref().map(|k| (k.route, k.key.as_str()));
+        if let Some(content) = accept.shared_content.as_deref() {
+            let row = [
+                (&accept.tenant.0).into(),
+                request.as_ref().into(),
+                content.into(),
+                key.map(|(route, _)| route).into(),
+                key.map(|(_, key)| key).into(),
+            ];
+            batch.push(Kind::Content, row);
+        }
+        for (new, fate) in accept.notifications.iter().zip(&fates) {
+            let reason = match fate {
+                Fate::Duplicate(_) => {
                     admissions.push(Admission::Store);
                     continue;
                 }
-                let reason = reasons.remove(d.id.as_str());
-                let admission = self.admit(d, reason.is_some(), now);
-                admissions.push(admission);
-                self.write_row(new, admission, reason.as_deref(), now, &mut rows);
-                fates.push(reason.map_or(Fate::Queued, Fate::Suppressed));
-            }
-            if let Some(content) = &accept.shared_content {
-                let request = accept.notifications.first().map_or("", |n| &n.delivery.request_id);
-                push_json(&mut contents, &serde_json::json!({"t": accept.tenant, "r": request, "c": content}));
-            }
-            if let Some(key) = accept.key.as_ref().filter(|_| fates.iter().any(|f| *f != Fate::Queued)) {
-                let answer = (accept.answer_again)(accept, &fates);
-                let (route, key) = (key.route, &key.key);
-                store::notifications::update_first_answer(&mut *tx, &accept.tenant, route, key, 202, &answer).await?;
-            }
-            batch.fates.push(fates);
-            batch.admissions.push(admissions);
+                Fate::Suppressed(reason) => Some(reason.as_str()),
+                Fate::Queued => None,
+            };
+            let admission = self.admit(&new.delivery, reason.is_some(), now);
+            admissions.push(admission);
+            let born = self.born(&new.delivery, admission, reason, now);
+            new.push(batch, &born, key);
         }
-        if !rows.is_empty() {
-            rows.push(']');
-            self.hot.insert(&mut *tx, &rows).await?;
-        }
-        if !contents.is_empty() {
-            self.hot.insert_contents(&mut *tx, &(contents + "]")).await?;
-        }
+        written.accepts.push(AcceptFate { refused: false, fates, admissions });
         Ok(())
+    }
+
+    /// Only asked where a dedupe key would be taken in vain; else the batch itself finds out.
+    async fn key_is_taken(&self, conn: &mut AnyConnection, accept: &Accept, now: Timestamp) -> StoreResult<bool> {
+        match &accept.key {
+            Some(k) if accept.dedupe_key.is_some() => {
+                Ok(find_first_answer(conn, &accept.tenant, k.route, &k.key, now).await?.is_some())
+            }
+            _ => Ok(false),
+        }
+    }
+
+    async fn suppressed(&self, conn: &mut AnyConnection, accept: &Accept) -> StoreResult<HashMap<String, String>> {
+        let rows: Vec<_> = accept
+            .notifications
+            .iter()
+            .filter(|_| accept.check_suppressed)
+            .filter_map(|n| n.delivery.address.as_ref().map(|a| (&n.delivery, a)))
+            .map(|(d, a)| serde_json::json!({"t": d.tenant, "id": d.id, "a": a, "c": d.category.as_str()}))
+            .collect();
+        if rows.is_empty() { Ok(HashMap::new()) } else { self.asked.suppressed(conn, &rows).await }
+    }
+
+    /// For each notification the id of an earlier one with the same key and recipient.
+    async fn dedupe(
+        &self,
+        conn: &mut AnyConnection,
+        accept: &Accept,
+        deduped: &mut HashMap<(TenantId, String, String), String>,
+        now: Timestamp,
+    ) -> StoreResult<Vec<Option<String>>> {
+        let mut duplicates = vec![None; accept.notifications.len()];
+        let Some(key) = &accept.dedupe_key else { return Ok(duplicates) };
+        let mut asked = Vec::new();
+        for (n, new) in accept.notifications.iter().enumerate() {
+            let d = &new.delivery;
+            let entry = (d.tenant.clone(), key.clone(), d.recipient.identity().to_owned());
+            // PostgreSQL takes no key twice in one statement, so repeats within a batch are seen here.
+            if let Some(first) = deduped.get(&entry) {
+                duplicates[n] = Some(first.clone());
+                continue;
+            }
+            deduped.insert(entry, d.id.to_string());
+            asked.push((
+                n,
+                serde_json::json!({"t": d.tenant, "k": key, "r": d.recipient.identity(), "id": d.id, "now": now.0}),
+            ));
+        }
+        let rows: Vec<_> = asked.iter().map(|(_, row)| row).collect();
+        let free = self.asked.take_dedupe_keys(&mut *conn, &rows).await?;
+        for (n, _) in asked {
+            let d = &accept.notifications[n].delivery;
+            if !free.contains(d.id.as_str()) {
+                let identity = d.recipient.identity();
+                let first = find_dedupe_owner(&mut *conn, &d.tenant, key, identity).await?.unwrap_or_default();
+                deduped.insert((d.tenant.clone(), key.clone(), identity.to_owned()), first.clone());
+                duplicates[n] = Some(first);
+            }
+        }
+        Ok(duplicates)
+    }
+
+    /// Which of the batch's notifications were stored: those whose Idempotency-Key was free.
+    async fn stored(&self, conn: &mut AnyConnection, ops: &[Op]) -> StoreResult<HashSet<String>> {
+        let rows: Vec<_> = ops
+            .iter()
+            .filter_map(|op| if let Op::Accept(a) = op { a.notifications.first() } else { None })
+            .map(|n| serde_json::json!({"t": n.delivery.tenant, "id": n.delivery.id}))
+            .collect();
+        self.asked.present(conn, &rows).await
+    }
+
+    async fn started(&self, conn: &mut AnyConnection, ops: &[Op]) -> StoreResult<HashSet<String>> {
+        let rows: Vec<_> = ops
+            .iter()
+            .filter_map(|op| if let Op::Start(s) = op { Some(s) } else { None })
+            .map(|s| serde_json::json!({"t": s.tenant, "id": s.id, "token": s.lease}))
+            .collect();
+        self.asked.started(conn, &rows).await
     }
 
     fn admit(&self, d: &Delivery, suppressed: bool, now: Timestamp) -> Admission {
@@ -507,124 +614,46 @@ impl Task {
         self.engine.lane(&d.tenant, &d.lane).state().admit(d, now, memory_left)
     }
 
-    fn write_row(
-        &self,
-        new: &NewNotification,
-        admission: Admission,
-        reason: Option<&str>,
-        now: Timestamp,
-        rows: &mut String,
-    ) {
-        let d = &new.delivery;
-        let lease_end = Some(now.plus(self.settings.lease).into());
+    fn born<'a>(&self, d: &Delivery, admission: Admission, reason: Option<&'a str>, now: Timestamp) -> Born<'a> {
         let waits = Born {
-            status: Status::Queued.as_str(),
-            reason: None,
-            due_at: Some(now.into()),
-            lease_token: None,
+            status: Status::Queued,
+            reason,
+            due_at: Some(now),
+            leased: false,
             attempts: 0,
             attempt_began_at: None,
         };
-        let born = match (reason, d.send_at.filter(|at| *at > now), admission) {
-            (Some(_), _, _) => Born { status: Status::Suppressed.as_str(), reason, due_at: None, ..waits },
-            (None, Some(at), _) => Born { status: Status::Scheduled.as_str(), due_at: Some(at.into()), ..waits },
+        let lease_end = Some(now.plus(self.settings.lease));
+        match (reason, d.send_at.filter(|at| *at > now), admission) {
+            (Some(_), _, _) => Born { status: Status::Suppressed, due_at: None, ..waits },
+            (None, Some(at), _) => Born { status: Status::Scheduled, due_at: Some(at), ..waits },
             (None, None, Admission::Store) => waits,
-            (None, None, Admission::Queue) => Born { due_at: lease_end, lease_token: Some(&d.lease), ..waits },
+            (None, None, Admission::Queue) => Born { due_at: lease_end, leased: true, ..waits },
             (None, None, Admission::Send) => Born {
-                status: Status::Sending.as_str(),
-                reason: None,
+                status: Status::Sending,
                 due_at: lease_end,
-                lease_token: Some(&d.lease),
+                leased: true,
                 attempts: 1,
-                attempt_began_at: Some(now.into()),
+                attempt_began_at: Some(now),
+                ..waits
             },
-        };
-        new.write(&born, rows);
-    }
-
-    async fn start(&self, db: &mut AnyConnection, ops: &[Op], now: Timestamp) -> StoreResult<Vec<String>> {
-        let starts: Vec<Start<'_>> = ops
-            .iter()
-            .filter_map(|op| if let Op::Start(s) = op { Some(s) } else { None })
-            .map(|s| Start { t: s.tenant.as_str(), id: s.id.as_str(), token: &s.lease, now: now.0, due: s.due.0 })
-            .collect();
-        self.hot.start(db, &starts).await
-    }
-
-    async fn finish(&self, tx: &mut AnyConnection, ops: &[Op]) -> StoreResult<()> {
-        let finished: Vec<&Finished> =
-            ops.iter().filter_map(|op| if let Op::Finish(f) = op { Some(&**f) } else { None }).collect();
-        let mut attempts = Vec::with_capacity(finished.len());
-        let mut rows = Vec::with_capacity(finished.len());
-        let mut events = Vec::new();
-        let (mut memory, mut captured) = (String::new(), String::new());
-        for f in &finished {
-            let d = &f.delivery;
-            attempts.extend(f.attempt.as_ref().map(|a| attempt_row(f, a)));
-            rows.push(finish_row(f));
-            if let Some((account, remember)) = &f.remember {
-                let address = d.address.as_deref().unwrap_or_default();
-                push_json(
-                    &mut memory,
-                    &serde_json::json!({"t": d.tenant, "account": account, "address": address,
-                        "memory": remember.to_string(), "now": f.at.0}),
-                );
-            }
-            if let Some(c) = &f.captured {
-                push_json(
-                    &mut captured,
-                    &serde_json::json!({"t": d.tenant, "sid": Uuid::now_v7().to_string(), "id": d.id,
-                        "channel": d.channel, "recipient": to_json(&d.recipient.for_plugin()), "subject": c.subject,
-                        "body": c.text, "html": c.html, "actions": c.actions, "now": f.at.0}),
-                );
-            }
-            if let Some((event, detail)) = &f.event {
-                let event_id = Uuid::now_v7().to_string();
-                events.push(EventRow {
-                    t: d.tenant.as_str(),
-                    id: d.id.as_str(),
-                    event_id,
-                    event,
-                    detail: Some(detail),
-                    at: f.at.0,
-                });
-            }
         }
-        if !attempts.is_empty() {
-            self.hot.journal(&mut *tx, &attempts).await?;
-        }
-        let held = self.hot.finish(&mut *tx, &rows).await?;
-        if held != rows.len() as u64 {
-            tracing::warn!(
-                late = rows.len() as u64 - held,
-                "outcomes came after their lease; kept in the journal only"
-            );
-        }
-        if !memory.is_empty() {
-            self.hot.remember(&mut *tx, &(memory + "]")).await?;
-        }
-        if !captured.is_empty() {
-            self.hot.capture(&mut *tx, &(captured + "]")).await?;
-        }
-        if !events.is_empty() {
-            self.hot.insert_events(&mut *tx, &events).await?;
-        }
-        Ok(())
     }
 
     /// The batch is durable: answer, hand on, and do what needs no transaction.
-    async fn conclude(&self, ops: Vec<Op>, batch: Batch, conn: &mut AnyConnection) {
-        let now = batch.now.unwrap_or_else(|| self.clock.now());
-        let started = batch.started.unwrap_or_default();
-        let mut fates = batch.fates.into_iter().zip(batch.admissions).zip(batch.refused);
+    async fn conclude(&self, ops: Vec<Op>, written: Written, conn: &mut AnyConnection) {
+        let now = written.now.unwrap_or_else(|| self.clock.now());
+        let Written { started, stored, accepts, .. } = written;
+        let mut accepts = accepts.into_iter();
         for op in ops {
             match op {
                 Op::Accept(accept) => {
-                    let Some(((fates, admissions), refused)) = fates.next() else { continue };
-                    self.conclude_accept(*accept, &fates, admissions, refused, now);
+                    let Some(fate) = accepts.next() else { continue };
+                    self.conclude_accept(*accept, fate, stored.as_ref(), now);
                 }
                 Op::Start(start) => {
-                    let held = started.contains(start.id.as_str());
+                    // `None`: every one of the batch was.
+                    let held = started.as_ref().is_none_or(|ids| ids.contains(start.id.as_str()));
                     let _ = start.reply.send(Ok(held));
                 }
                 Op::Finish(finished) => self.engine.finished(&finished),
@@ -652,26 +681,20 @@ impl Task {
         }
     }
 
-    fn conclude_accept(
-        &self,
-        accept: Accept,
-        fates: &[Fate],
-        admissions: Vec<Admission>,
-        refused: bool,
-        now: Timestamp,
-    ) {
-        if refused {
+    fn conclude_accept(&self, accept: Accept, fate: AcceptFate, stored: Option<&HashSet<String>>, now: Timestamp) {
+        let AcceptFate { refused, fates, admissions } = fate;
+        let vanished = |new: &NewNotification| stored.is_some_and(|ids| !ids.contains(new.delivery.id.as_str()));
+        let first_row = accept.notifications.iter().zip(&fates).find(|(_, f)| !matches!(f, Fate::Duplicate(_)));
+        if refused || (accept.key.is_some() && first_row.is_some_and(|(new, _)| vanished(new))) {
+            for (new, admission) in accept.notifications.iter().zip(admissions) {
+                self.engine.lane(&new.delivery.tenant, &new.delivery.lane).state().unadmit(&new.delivery, admission);
+            }
             let _ = accept.reply.send(Ok(Accepted::KeyTaken));
             return;
         }
-        let answer = if fates.iter().any(|f| *f != Fate::Queued) {
-            (accept.answer_again)(&accept, fates)
-        } else {
-            accept.answer
-        };
-        let _ = accept.reply.send(Ok(Accepted::Done(answer)));
+        let _ = accept.reply.send(Ok(Accepted::Done(accept.answer)));
         for ((new, admission), fate) in accept.notifications.into_iter().zip(admissions).zip(fates) {
-            if *fate == Fate::Queued {
+            if fate == Fate::Queued {
                 self.engine.admitted(new.delivery, admission, now);
             }
         }
@@ -688,7 +711,7 @@ impl Task {
             token: Uuid::new_v4().simple().to_string().into(),
             limit: load.limit,
         };
-        let deliveries = self.hot.claim(conn, &claim).await?;
+        let deliveries = self.asked.claim(conn, &claim).await?;
         let exhausted = deliveries.len() < load.limit;
         let next_due =
             if exhausted { store::notifications::next_due(&mut *conn, &lane.tenant, &lane.name).await? } else { None };
@@ -738,21 +761,19 @@ impl Task {
 #[derive(Default)]
 struct Plan {
     touches: HashMap<(TenantId, Arc<str>), Option<Timestamp>>,
-    accepts: bool,
-    finishes: bool,
-    starts: bool,
-    releases: bool,
-    only_starts: bool,
+    /// Something must be read before the rows can be made.
+    asks: bool,
+    writes: bool,
 }
 
 impl Plan {
     fn of(ops: &[Op], engine: &Engine) -> Self {
         let mut plan = Self::default();
-        let mut others = false;
         for op in ops {
             match op {
                 Op::Accept(accept) => {
-                    plan.accepts = true;
+                    plan.writes = true;
+                    plan.asks |= accept.dedupe_key.is_some() || accept.check_suppressed;
                     for new in &accept.notifications {
                         let d = &new.delivery;
                         if engine.lane(&d.tenant, &d.lane).state().owned.is_none() {
@@ -761,23 +782,19 @@ impl Plan {
                     }
                 }
                 Op::Finish(finished) => {
-                    plan.finishes = true;
+                    plan.writes = true;
                     if let Some(next) = &finished.next
                         && engine.lane(&finished.delivery.tenant, &next.lane).state().owned.is_none()
                     {
                         plan.touch(&finished.delivery.tenant, &next.lane, finished.due_at);
                     }
                 }
-                Op::Start(_) => plan.starts = true,
-                Op::Release(_) => plan.releases = true,
-                Op::Touch(tenant, lane, wake) => {
-                    others = true;
-                    plan.touch(tenant, lane, Some(*wake));
-                }
+                Op::Start(_) => plan.writes = true,
+                Op::Release(deliveries) => plan.writes |= !deliveries.is_empty(),
+                Op::Touch(tenant, lane, wake) => plan.touch(tenant, lane, Some(*wake)),
                 _ => {}
             }
         }
-        plan.only_starts = plan.starts && !(plan.accepts || plan.finishes || plan.releases || others);
         plan
     }
 
@@ -789,84 +806,107 @@ impl Plan {
     }
 
     fn is_empty(&self) -> bool {
-        self.touches.is_empty() && !(self.accepts || self.finishes || self.starts || self.releases)
+        self.touches.is_empty() && !self.writes
     }
 }
 
+/// What is known of a batch while and after it is written.
 #[derive(Default)]
-struct Batch {
+struct Written {
     now: Option<Timestamp>,
-    /// For each accept, in order.
-    refused: Vec<bool>,
-    fates: Vec<Vec<Fate>>,
-    admissions: Vec<Vec<Admission>>,
+    /// One for each accept, in order.
+    accepts: Vec<AcceptFate>,
+    /// The notifications found stored, when not all were.
+    stored: Option<HashSet<String>>,
+    /// The attempts found open, when not all were opened.
     started: Option<HashSet<String>>,
     committing: bool,
 }
 
-fn attempt_row<'a>(f: &'a Finished, a: &'a AttemptRecord) -> AttemptRow<'a> {
+struct AcceptFate {
+    refused: bool,
+    fates: Vec<Fate>,
+    admissions: Vec<Admission>,
+}
+
+type MemoryKey = (TenantId, String, Option<Arc<str>>);
+
+/// The rows of one outcome. Of several things to remember about one address the last one counts.
+fn finish(f: &Finished, batch: &mut Batch, memory: &mut HashMap<MemoryKey, [Val; 5]>) {
     let d = &f.delivery;
-    AttemptRow {
-        t: d.tenant.as_str(),
-        id: d.id.as_str(),
-        n: i64::from(d.attempts),
-        channel: &d.channel,
-        provider: &a.provider,
-        outcome: a.outcome.as_str(),
-        began: a.began_at.0,
-        finished: f.at.0,
-        http: a.http_status,
-        mid: a.message_id.as_deref(),
-        reason: a.reason.as_deref(),
-        error: a.error.as_deref(),
+    let (tenant, id) = (Val::from(&d.tenant.0), Val::from(&d.id.0));
+    if let Some(a) = &f.attempt {
+        let row = [
+            tenant.clone(),
+            id.clone(),
+            i64::from(d.attempts).into(),
+            (&d.channel).into(),
+            a.provider.as_str().into(),
+            a.outcome.as_str().into(),
+            a.began_at.0.into(),
+            f.at.0.into(),
+            a.http_status.map(i64::from).into(),
+            a.message_id.as_deref().into(),
+            a.reason.as_deref().into(),
+            a.error.as_deref().into(),
+        ];
+        batch.push(Kind::Attempt, row);
+    }
+    batch.push(Kind::Finish, finish_row(f));
+    if let Some((account, remember)) = &f.remember {
+        let address = d.address.as_ref();
+        let row = [
+            tenant.clone(),
+            account.as_str().into(),
+            address.map_or(Val::from(""), Val::from),
+            remember.to_string().into(),
+            f.at.0.into(),
+        ];
+        memory.insert((d.tenant.clone(), account.clone(), d.address.clone()), row);
+    }
+    if let Some(c) = &f.captured {
+        let row = [
+            tenant.clone(),
+            Uuid::now_v7().to_string().into(),
+            id.clone(),
+            (&d.channel).into(),
+            to_json(&d.recipient.for_plugin()).into(),
+            c.subject.as_deref().into(),
+            c.text.as_str().into(),
+            c.html.as_deref().into(),
+            c.actions.as_str().into(),
+            f.at.0.into(),
+        ];
+        batch.push(Kind::Captured, row);
+    }
+    if let Some((event, detail)) = &f.event {
+        let row =
+            [tenant, id, Uuid::now_v7().to_string().into(), (*event).into(), detail.as_str().into(), f.at.0.into()];
+        batch.push(Kind::Event, row);
     }
 }
 
-fn finish_row(f: &Finished) -> Finish<'_> {
+fn finish_row(f: &Finished) -> [Val; 14] {
     let d = &f.delivery;
-    let base = Finish {
-        t: d.tenant.as_str(),
-        id: d.id.as_str(),
-        token: &d.lease,
-        status: f.status.as_str(),
-        reason: f.reason.as_deref(),
-        mid: f.message_id.as_deref(),
-        due: f.due_at.map(|t| t.0),
-        now: f.at.0,
-        step: d.step as i64,
-        channel: &d.channel,
-        address: d.address.as_deref(),
-        lane: &d.lane,
-        tries: if f.fresh_step { 0 } else { i64::from(d.step_attempts) },
-        began: d.step_began_at.filter(|_| !f.fresh_step).map(|t| t.0),
+    let (step, channel, address, lane, tries, began) = match &f.next {
+        Some(next) => (next.step, &next.channel, &next.address, &next.lane, 0, None),
+        None if f.fresh_step => (d.step, &d.channel, &d.address, &d.lane, 0, None),
+        None => (d.step, &d.channel, &d.address, &d.lane, d.step_attempts, d.step_began_at),
     };
-    match &f.next {
-        None => base,
-        Some(next) => Finish {
-            step: next.step as i64,
-            channel: &next.channel,
-            address: next.address.as_deref(),
-            lane: &next.lane,
-            tries: 0,
-            began: None,
-            ..base
-        },
-    }
-}
-
-fn release_rows(ops: &[Op]) -> String {
-    let mut rows = String::new();
-    for op in ops {
-        if let Op::Release(deliveries) = op {
-            for (d, due) in deliveries {
-                push_json(&mut rows, &serde_json::json!({"t": d.tenant, "id": d.id, "token": d.lease, "due": due.0}));
-            }
-        }
-    }
-    if rows.is_empty() { "[]".into() } else { rows + "]" }
-}
-
-fn push_json(rows: &mut String, row: &serde_json::Value) {
-    rows.push(if rows.is_empty() { '[' } else { ',' });
-    rows.push_str(&row.to_string());
+    [
+        (&d.tenant.0).into(),
+        (&d.id.0).into(),
+        (&d.lease).into(),
+        f.status.as_str().into(),
+        f.reason.as_deref().into(),
+        f.message_id.as_deref().into(),
+        f.due_at.map(|t| t.0).into(),
+        f.at.0.into(),
+        (step as i64).into(),
+        channel.into(),
+        address.as_ref().into(),
+        lane.into(),
+        i64::from(tries).into(),
+        began.map(|t| t.0).into(),
+    ]
 }

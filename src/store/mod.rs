@@ -3,9 +3,11 @@
 //! All statements are one portable text for both (`$1` placeholders; `text`, `bigint`, `double precision`; the time is
 //! a bind). Batches travel as one JSON text, see [`Engine::rows`].
 
+pub mod batch;
 pub mod channels;
 pub mod keys;
 pub mod lanes;
+mod nodelay;
 pub mod notifications;
 pub mod sandbox;
 pub mod suppressions;
@@ -17,7 +19,7 @@ use std::time::Duration;
 use anyhow::Context;
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::migrate::Migrator;
-use sqlx::{AnyConnection, AnyPool, AssertSqlSafe, ConnectOptions, Connection, Row, query, query_scalar};
+use sqlx::{AnyConnection, AnyPool, AssertSqlSafe, ConnectOptions, Row, query, query_scalar};
 
 use crate::clock::Timestamp;
 use crate::error::StoreError;
@@ -68,6 +70,18 @@ impl Db {
         let connect = async {
             let mut conn = options.disable_statement_logging().connect().await?;
             self.engine.tune(&mut conn).await?;
+            if self.engine == Engine::Postgres {
+                // Every statement of the writer finds its rows by key. Whatever the statistics of a young table say, a
+                // plan that scans is wrong, and planning anew each time is waste.
+                for setting in [
+                    "enable_seqscan = off",
+                    "enable_hashjoin = off",
+                    "enable_mergejoin = off",
+                    "plan_cache_mode = force_generic_plan",
+                ] {
+                    query(AssertSqlSafe(format!("set {setting}"))).execute(&mut conn).await?;
+                }
+            }
             Ok::<_, sqlx::Error>(conn)
         };
         match tokio::time::timeout(Duration::from_secs(5), connect).await {
@@ -171,6 +185,9 @@ impl Engine {
             )
             .execute(conn)
             .await?;
+        } else {
+            nodelay::set();
+            query("set jit = off").execute(conn).await?;
         }
         Ok(())
     }
@@ -205,17 +222,27 @@ impl Statement {
     }
 }
 
-/// Begins a transaction whose first statement must write (a SQLite transaction that reads first may fail to write).
-pub(crate) async fn begin(conn: &mut AnyConnection) -> StoreResult<sqlx::Transaction<'_, sqlx::Any>> {
-    Ok(conn.begin().await?)
+/// Begins a transaction. On SQLite it takes the write lock at once: one that reads first may fail to write.
+pub(crate) async fn begin(conn: &mut AnyConnection, engine: Engine) -> StoreResult<()> {
+    let text = match engine {
+        Engine::Sqlite => "begin immediate",
+        Engine::Postgres => "begin",
+    };
+    query(text).execute(conn).await?;
+    Ok(())
 }
 
 /// Commits; a lost answer is not a failure but an unknown.
-pub(crate) async fn commit(tx: sqlx::Transaction<'_, sqlx::Any>) -> StoreResult<()> {
-    tx.commit().await.map_err(|e| match StoreError::from(e) {
+pub(crate) async fn commit(conn: &mut AnyConnection) -> StoreResult<()> {
+    query("commit").execute(conn).await.map(drop).map_err(|e| match StoreError::from(e) {
         StoreError::Unavailable(detail) => StoreError::OutcomeUnknown(detail),
         other => other,
     })
+}
+
+/// Takes back what was begun. A connection on which even that fails is noticed at its next use.
+pub(crate) async fn rollback(conn: &mut AnyConnection) {
+    let _ = query("rollback").execute(conn).await;
 }
 
 /// A column that holds JSON.

@@ -1,11 +1,13 @@
-//! Notifications, which are also the queue. The statements of the hot path take a whole batch each.
+//! Notifications, which are also the queue. What sending writes goes through `batch`.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use serde::Serialize;
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AnyExecutor, Row, query, query_scalar};
 
+use super::batch::{Batch, Kind, Val};
 use super::{Engine, Statement, StoreResult, json_column, like_pattern, to_json};
 use crate::clock::Timestamp;
 use crate::content::{Content, Recipient};
@@ -42,264 +44,104 @@ pub struct Delivery {
     pub lease: Arc<str>,
 }
 
-/// A notification about to be stored. `row` is its JSON object without the closing brace and without the fields of
-/// [`Born`], so that the one task that writes only has to join texts.
+/// A notification about to be stored, with its parts ready as the store keeps them: the one task that writes should
+/// only have to hand them over.
 pub struct NewNotification {
     pub delivery: Delivery,
-    pub row: String,
-}
-
-/// The state a notification is born in, decided at the last moment before the commit.
-#[derive(Serialize)]
-pub struct Born<'a> {
-    pub status: &'a str,
-    pub reason: Option<&'a str>,
-    pub due_at: Option<Timestamp2>,
-    pub lease_token: Option<&'a str>,
-    pub attempts: u32,
-    pub attempt_began_at: Option<Timestamp2>,
-}
-
-/// A timestamp as the store keeps it: milliseconds.
-#[derive(Serialize, Clone, Copy)]
-#[serde(transparent)]
-pub struct Timestamp2(pub i64);
-
-impl From<Timestamp> for Timestamp2 {
-    fn from(t: Timestamp) -> Self {
-        Self(t.0)
-    }
-}
-
-impl NewNotification {
-    pub fn new(delivery: Delivery, content: Option<&str>, extra: &NewExtra) -> Self {
-        #[derive(Serialize)]
-        struct Fixed<'a> {
-            tenant_id: &'a str,
-            notification_id: &'a str,
-            request_id: &'a str,
-            branch_id: Option<&'a str>,
-            contact_id: Option<&'a str>,
-            appointment_id: Option<&'a str>,
-            kind: &'a str,
-            category: &'a str,
-            recipient: String,
-            chain: String,
-            channel: &'a str,
-            address: Option<&'a str>,
-            lane: &'a str,
-            priority: i64,
-            send_at: Option<Timestamp2>,
-            expires_at: Option<Timestamp2>,
-            content: Option<&'a str>,
-            created_at: i64,
-        }
-        let d = &delivery;
-        let mut row = to_json(&Fixed {
-            tenant_id: d.tenant.as_str(),
-            notification_id: d.id.as_str(),
-            request_id: &d.request_id,
-            branch_id: d.branch.as_deref(),
-            contact_id: d.recipient.contact_id.as_deref(),
-            appointment_id: extra.appointment_id.as_deref(),
-            kind: &d.kind,
-            category: d.category.as_str(),
-            recipient: to_json(&*d.recipient),
-            chain: to_json(&d.chain),
-            channel: &d.channel,
-            address: d.address.as_deref(),
-            lane: &d.lane,
-            priority: d.category.priority(),
-            send_at: d.send_at.map(Into::into),
-            expires_at: d.expires_at.map(Into::into),
-            content,
-            created_at: d.created_at.0,
-        });
-        row.pop();
-        Self { delivery, row }
-    }
-
-    /// Appends this row, complete, to a JSON array under construction.
-    pub fn write(&self, born: &Born<'_>, out: &mut String) {
-        out.push(if out.is_empty() { '[' } else { ',' });
-        out.push_str(&self.row);
-        out.push(',');
-        out.push_str(&to_json(born)[1..]);
-    }
-}
-
-/// What a new notification carries that no lane needs.
-#[derive(Default)]
-pub struct NewExtra {
+    pub recipient: String,
+    pub chain: String,
+    /// `None`: shared by the request's recipients.
+    pub content: Option<String>,
     pub appointment_id: Option<String>,
 }
 
-/// An attempt about to be made: the row becomes `sending` if the lease still holds.
-#[derive(Serialize)]
-pub struct Start<'a> {
-    pub t: &'a str,
-    pub id: &'a str,
-    pub token: &'a str,
-    pub now: i64,
-    /// By when the attempt must have ended.
-    pub due: i64,
-}
-
-/// What an attempt, or a decision without one, came to.
-#[derive(Serialize)]
-pub struct Finish<'a> {
-    pub t: &'a str,
-    pub id: &'a str,
-    pub token: &'a str,
-    pub status: &'a str,
+/// The state a notification is born in, decided at the last moment before the commit.
+pub struct Born<'a> {
+    pub status: Status,
     pub reason: Option<&'a str>,
-    pub mid: Option<&'a str>,
-    pub due: Option<i64>,
-    pub now: i64,
-    pub step: i64,
-    pub channel: &'a str,
-    pub address: Option<&'a str>,
-    pub lane: &'a str,
-    pub tries: i64,
-    pub began: Option<i64>,
+    pub due_at: Option<Timestamp>,
+    pub leased: bool,
+    pub attempts: i64,
+    pub attempt_began_at: Option<Timestamp>,
 }
 
-/// A finished attempt's line in the journal.
-#[derive(Serialize)]
-pub struct AttemptRow<'a> {
-    pub t: &'a str,
-    pub id: &'a str,
-    pub n: i64,
-    pub channel: &'a str,
-    pub provider: &'a str,
-    pub outcome: &'static str,
-    pub began: i64,
-    pub finished: i64,
-    pub http: Option<u16>,
-    pub mid: Option<&'a str>,
-    pub reason: Option<&'a str>,
-    pub error: Option<&'a str>,
-}
-
-/// One line of a notification's timeline beyond its attempts.
-#[derive(Serialize)]
-pub struct EventRow<'a> {
-    pub t: &'a str,
-    pub id: &'a str,
-    pub event_id: String,
-    pub event: &'a str,
-    pub detail: Option<&'a str>,
-    pub at: i64,
+impl NewNotification {
+    /// Adds its row. `key`: the Idempotency-Key's route and text, without which it is not stored.
+    pub fn push(&self, batch: &mut Batch, born: &Born<'_>, key: Option<(&'static str, &str)>) {
+        let d = &self.delivery;
+        let at = |t: Option<Timestamp>| Val::from(t.map(|t| t.0));
+        batch.push(
+            Kind::Notification,
+            [
+                (&d.tenant.0).into(),
+                (&d.id.0).into(),
+                (&d.request_id).into(),
+                d.branch.as_ref().into(),
+                d.recipient.contact_id.clone().into(),
+                self.appointment_id.clone().into(),
+                (&d.kind).into(),
+                d.category.as_str().into(),
+                self.recipient.as_str().into(),
+                self.chain.as_str().into(),
+                (&d.channel).into(),
+                d.address.as_ref().into(),
+                (&d.lane).into(),
+                d.category.priority().into(),
+                born.status.as_str().into(),
+                born.reason.into(),
+                at(born.due_at),
+                Some(&d.lease).filter(|_| born.leased).into(),
+                born.attempts.into(),
+                at(born.attempt_began_at),
+                at(d.send_at),
+                at(d.expires_at),
+                self.content.as_deref().into(),
+                d.created_at.0.into(),
+                key.map(|(route, _)| route).into(),
+                key.map(|(_, key)| key).into(),
+            ],
+        );
+    }
 }
 
 const DELIVERY: &str = "tenant_id, notification_id, request_id, branch_id, kind, category, recipient, chain, step, \
     channel, address, lane, status, attempts, step_attempts, step_began_at, attempt_began_at, expires_at, send_at, \
     content, created_at";
 
-/// The batch statements, built once per process for its engine.
-pub struct Hot {
-    insert: Statement,
-    contents: Statement,
-    idempotency: Statement,
+/// Statements that are asked before or beside a batch, built once per process for its engine.
+pub struct Asked {
     dedupe: Statement,
     suppressed: Statement,
-    start: Statement,
-    finish: Statement,
-    attempts: Statement,
-    events: Statement,
+    present: Statement,
+    started: Statement,
     claim: Statement,
-    release: Statement,
-    memory: Statement,
-    sandbox: Statement,
 }
 
-impl Hot {
+impl Asked {
     pub fn new(engine: Engine) -> Self {
-        let rows = |columns: &str| engine.rows(columns);
         Self {
-            insert: Statement::new(format!(
-                "insert into notifications (tenant_id, notification_id, request_id, branch_id, contact_id, appointment_id, \
-                 kind, category, recipient, chain, step, channel, address, lane, priority, status, reason, due_at, \
-                 lease_token, attempts, step_attempts, step_began_at, attempt_began_at, send_at, expires_at, content, \
-                 created_at, updated_at) \
-                 select tenant_id, notification_id, request_id, branch_id, contact_id, appointment_id, kind, category, \
-                 recipient, chain, 0, channel, address, lane, priority, status, reason, due_at, lease_token, attempts, \
-                 attempts, attempt_began_at, attempt_began_at, send_at, expires_at, content, created_at, created_at \
-                 from {}",
-                rows(
-                    "tenant_id text, notification_id text, request_id text, branch_id text, contact_id text, \
-                     appointment_id text, kind text, category text, recipient text, chain text, channel text, \
-                     address text, lane text, priority bigint, status text, reason text, due_at bigint, \
-                     lease_token text, attempts bigint, attempt_began_at bigint, send_at bigint, expires_at bigint, \
-                     content text, created_at bigint"
-                )
-            )),
-            contents: Statement::new(format!(
-                "insert into contents (tenant_id, request_id, content) select t, r, c from {}",
-                rows("t text, r text, c text")
-            )),
             // An expired key is taken over; a live one is left and not returned.
-            idempotency: Statement::new(format!(
-                "insert into idempotency_keys (tenant_id, route, idempotency_key, body_hash, status, response, created_at) \
-                 select t, route, k, h, status, response, now from {} where true \
-                 on conflict (tenant_id, route, idempotency_key) do update set body_hash = excluded.body_hash, \
-                 status = excluded.status, response = excluded.response, created_at = excluded.created_at \
-                 where idempotency_keys.created_at < excluded.created_at - 86400000 \
-                 returning tenant_id, route, idempotency_key",
-                rows("t text, route text, k text, h text, status bigint, response text, now bigint")
-            )),
             dedupe: Statement::new(format!(
                 "insert into dedupe_keys (tenant_id, dedupe_key, recipient, notification_id, created_at) \
                  select t, k, r, id, now from {} where true \
                  on conflict (tenant_id, dedupe_key, recipient) do update set notification_id = excluded.notification_id, \
                  created_at = excluded.created_at where dedupe_keys.created_at < excluded.created_at - 86400000 \
                  returning notification_id",
-                rows("t text, k text, r text, id text, now bigint")
+                engine.rows("t text, k text, r text, id text, now bigint")
             )),
             suppressed: Statement::new(format!(
                 "select v.id as id, s.reason as reason from {} join suppressions s on s.tenant_id = v.t and s.address = v.a \
                  and (s.category = 'all' or s.category = v.c)",
-                rows("t text, id text, a text, c text")
+                engine.rows("t text, id text, a text, c text")
             )),
-            start: Statement::new(format!(
-                "update notifications set status = 'sending', attempts = notifications.attempts + 1, \
-                 step_attempts = notifications.step_attempts + 1, \
-                 step_began_at = coalesce(notifications.step_began_at, v.now), attempt_began_at = v.now, \
-                 due_at = v.due, updated_at = v.now from {} \
-                 where notifications.tenant_id = v.t and notifications.notification_id = v.id \
-                 and notifications.lease_token = v.token and notifications.status in ('queued', 'unknown') \
-                 returning notifications.notification_id",
-                rows("t text, id text, token text, now bigint, due bigint")
+            present: Statement::new(format!(
+                "select v.id as id from {} join notifications n on n.tenant_id = v.t and n.notification_id = v.id",
+                engine.rows("t text, id text")
             )),
-            finish: Statement::new(format!(
-                "update notifications set status = v.status, reason = v.reason, \
-                 message_id = coalesce(v.mid, notifications.message_id), due_at = v.due, lease_token = null, \
-                 updated_at = v.now, step = v.step, channel = v.channel, address = v.address, lane = v.lane, \
-                 step_attempts = v.tries, step_began_at = v.began from {} \
-                 where notifications.tenant_id = v.t and notifications.notification_id = v.id \
-                 and notifications.lease_token = v.token and notifications.due_at is not null",
-                rows(
-                    "t text, id text, token text, status text, reason text, mid text, due bigint, now bigint, \
-                     step bigint, channel text, address text, lane text, tries bigint, began bigint"
-                )
-            )),
-            attempts: Statement::new(format!(
-                "insert into attempts (tenant_id, notification_id, number, channel, provider, outcome, began_at, \
-                 finished_at, http_status, message_id, reason, error) \
-                 select t, id, n, channel, provider, outcome, began, finished, http, mid, reason, error from {} where true \
-                 on conflict (tenant_id, notification_id, number) do update set outcome = excluded.outcome, \
-                 finished_at = excluded.finished_at, http_status = excluded.http_status, \
-                 message_id = excluded.message_id, reason = 'late_result', error = excluded.error \
-                 where attempts.outcome = 'unknown'",
-                rows(
-                    "t text, id text, n bigint, channel text, provider text, outcome text, began bigint, \
-                     finished bigint, http bigint, mid text, reason text, error text"
-                )
-            )),
-            events: Statement::new(format!(
-                "insert into events (tenant_id, notification_id, event_id, event, detail, at) \
-                 select t, id, event_id, event, detail, at from {}",
-                rows("t text, id text, event_id text, event text, detail text, at bigint")
+            started: Statement::new(format!(
+                "select v.id as id from {} join notifications n on n.tenant_id = v.t and n.notification_id = v.id \
+                 and n.lease_token = v.token and n.status = 'sending'",
+                engine.rows("t text, id text, token text")
             )),
             // The guard on due_at stands twice: between the inner look and the outer write another node may claim.
             claim: Statement::new(format!(
@@ -309,100 +151,39 @@ impl Hot {
                  where tenant_id = $1 and lane = $2 and priority = $3 and due_at <= $4 order by due_at limit $7) \
                  and due_at <= $4 returning {DELIVERY}"
             )),
-            release: Statement::new(format!(
-                "update notifications set lease_token = null, due_at = v.due, \
-                 attempts = notifications.attempts - case when notifications.status = 'sending' then 1 else 0 end, \
-                 status = case when notifications.status = 'sending' then 'queued' else notifications.status end from {} \
-                 where notifications.tenant_id = v.t and notifications.notification_id = v.id \
-                 and notifications.lease_token = v.token and notifications.status in ('queued', 'unknown', 'sending')",
-                rows("t text, id text, token text, due bigint")
-            )),
-            memory: Statement::new(format!(
-                "insert into recipient_memory (tenant_id, account, address, memory, updated_at) \
-                 select t, account, address, memory, now from {} where true \
-                 on conflict (tenant_id, account, address) do update set memory = excluded.memory, \
-                 updated_at = excluded.updated_at",
-                rows("t text, account text, address text, memory text, now bigint")
-            )),
-            sandbox: Statement::new(format!(
-                "insert into sandbox_messages (tenant_id, sandbox_message_id, notification_id, channel, recipient, \
-                 subject, body, html, actions, captured_at) \
-                 select t, sid, id, channel, recipient, subject, body, html, actions, now from {}",
-                rows(
-                    "t text, sid text, id text, channel text, recipient text, subject text, body text, html text, \
-                     actions text, now bigint"
-                )
-            )),
         }
     }
 
-    pub async fn insert(&self, db: impl AnyExecutor<'_>, rows: &str) -> StoreResult<()> {
-        query(self.insert.sql()).bind(rows).execute(db).await?;
-        Ok(())
-    }
-
-    pub async fn insert_contents(&self, db: impl AnyExecutor<'_>, rows: &str) -> StoreResult<()> {
-        query(self.contents.sql()).bind(rows).execute(db).await?;
-        Ok(())
-    }
-
-    /// Takes the keys that are free; returns those taken, as (tenant, route, key).
-    pub async fn take_idempotency_keys(
+    /// Takes the dedupe keys that are free; returns the ids that got theirs.
+    pub async fn take_dedupe_keys(
         &self,
         db: impl AnyExecutor<'_>,
-        rows: &str,
-    ) -> StoreResult<Vec<(String, String, String)>> {
-        let rows = query(self.idempotency.sql()).bind(rows).fetch_all(db).await?;
-        rows.iter().map(|r| Ok((r.try_get(0)?, r.try_get(1)?, r.try_get(2)?))).collect()
-    }
-
-    /// Takes the dedupe keys that are free; returns the ids that got theirs.
-    pub async fn take_dedupe_keys(&self, db: impl AnyExecutor<'_>, rows: &str) -> StoreResult<Vec<String>> {
-        let rows = query(self.dedupe.sql()).bind(rows).fetch_all(db).await?;
+        rows: &impl Serialize,
+    ) -> StoreResult<HashSet<String>> {
+        let rows = query(self.dedupe.sql()).bind(to_json(rows)).fetch_all(db).await?;
         rows.iter().map(|r| Ok(r.try_get(0)?)).collect()
     }
 
     /// Which of these are to suppressed addresses, with the reason.
-    pub async fn suppressed(&self, db: impl AnyExecutor<'_>, rows: &str) -> StoreResult<Vec<(String, String)>> {
-        let rows = query(self.suppressed.sql()).bind(rows).fetch_all(db).await?;
+    pub async fn suppressed(
+        &self,
+        db: impl AnyExecutor<'_>,
+        rows: &impl Serialize,
+    ) -> StoreResult<HashMap<String, String>> {
+        let rows = query(self.suppressed.sql()).bind(to_json(rows)).fetch_all(db).await?;
         rows.iter().map(|r| Ok((r.try_get(0)?, r.try_get(1)?))).collect()
     }
 
-    /// Opens attempts; returns the ids whose lease still held.
-    pub async fn start(&self, db: impl AnyExecutor<'_>, starts: &[Start<'_>]) -> StoreResult<Vec<String>> {
-        let rows = query(self.start.sql()).bind(to_json(&starts)).fetch_all(db).await?;
+    /// Which of these `{t, id}` are stored.
+    pub async fn present(&self, db: impl AnyExecutor<'_>, rows: &impl Serialize) -> StoreResult<HashSet<String>> {
+        let rows = query(self.present.sql()).bind(to_json(rows)).fetch_all(db).await?;
         rows.iter().map(|r| Ok(r.try_get(0)?)).collect()
     }
 
-    /// Moves notifications on; returns how many leases still held.
-    pub async fn finish(&self, db: impl AnyExecutor<'_>, finishes: &[Finish<'_>]) -> StoreResult<u64> {
-        Ok(query(self.finish.sql()).bind(to_json(&finishes)).execute(db).await?.rows_affected())
-    }
-
-    pub async fn journal(&self, db: impl AnyExecutor<'_>, attempts: &[AttemptRow<'_>]) -> StoreResult<()> {
-        query(self.attempts.sql()).bind(to_json(&attempts)).execute(db).await?;
-        Ok(())
-    }
-
-    pub async fn insert_events(&self, db: impl AnyExecutor<'_>, events: &[EventRow<'_>]) -> StoreResult<()> {
-        query(self.events.sql()).bind(to_json(&events)).execute(db).await?;
-        Ok(())
-    }
-
-    /// Gives leases back. An attempt that was opened but certainly not made is taken back, too.
-    pub async fn release(&self, db: impl AnyExecutor<'_>, rows: &str) -> StoreResult<()> {
-        query(self.release.sql()).bind(rows).execute(db).await?;
-        Ok(())
-    }
-
-    pub async fn remember(&self, db: impl AnyExecutor<'_>, rows: &str) -> StoreResult<()> {
-        query(self.memory.sql()).bind(rows).execute(db).await?;
-        Ok(())
-    }
-
-    pub async fn capture(&self, db: impl AnyExecutor<'_>, rows: &str) -> StoreResult<()> {
-        query(self.sandbox.sql()).bind(rows).execute(db).await?;
-        Ok(())
+    /// Which of these `{t, id, token}` have an open attempt under that lease.
+    pub async fn started(&self, db: impl AnyExecutor<'_>, rows: &impl Serialize) -> StoreResult<HashSet<String>> {
+        let rows = query(self.started.sql()).bind(to_json(rows)).fetch_all(db).await?;
+        rows.iter().map(|r| Ok(r.try_get(0)?)).collect()
     }
 
     /// Leases up to `limit` due rows of a lane, transactional ones first.
