@@ -1,0 +1,1 @@
+//! POST /v1/notify and what follows from it, through the whole path.
