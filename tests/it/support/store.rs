@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, LazyLock, Once};
 use std::time::Duration;
 
-use recado::store::Db;
+use recado::store::{Db, Engine};
 use sqlx::{AssertSqlSafe, Connection, Row};
 use tempfile::TempDir;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -89,10 +89,8 @@ async fn execute(server: &str, sql: String) {
 /// Everything in the store, as text: table by table, row by row.
 pub async fn dump(db: &Db) -> Vec<(String, String)> {
     let tables = match db.engine {
-        recado::store::Engine::Sqlite => {
-            "select name from sqlite_master where type = 'table' and name not like 'sqlite_%'"
-        }
-        recado::store::Engine::Postgres => {
+        Engine::Sqlite => "select name from sqlite_master where type = 'table' and name not like 'sqlite_%'",
+        Engine::Postgres => {
             "select cast(table_name as text) from information_schema.tables where table_schema = current_schema()"
         }
     };
@@ -100,15 +98,20 @@ pub async fn dump(db: &Db) -> Vec<(String, String)> {
     for table in sqlx::query(tables).fetch_all(&db.pool).await.unwrap() {
         let name: String = table.get(0);
         let columns = match db.engine {
-            recado::store::Engine::Sqlite => format!("select name from pragma_table_info('{name}')"),
-            recado::store::Engine::Postgres => format!(
+            Engine::Sqlite => format!("select name from pragma_table_info('{name}')"),
+            Engine::Postgres => format!(
                 "select cast(column_name as text) from information_schema.columns \
                  where table_schema = current_schema() and table_name = '{name}'"
             ),
         };
         let columns = sqlx::query(AssertSqlSafe(columns)).fetch_all(&db.pool).await.unwrap();
-        let columns: Vec<String> =
-            columns.iter().map(|c| format!("coalesce(cast({} as text), '')", c.get::<String, _>(0))).collect();
+        let as_text = |column: &String| match db.engine {
+            Engine::Sqlite => format!(
+                "coalesce(case when typeof({column}) = 'blob' then hex({column}) else cast({column} as text) end, '')"
+            ),
+            Engine::Postgres => format!("coalesce(cast({column} as text), '')"),
+        };
+        let columns: Vec<String> = columns.iter().map(|c| as_text(&c.get(0))).collect();
         let sql = format!("select {} from {name}", columns.join(" || ' ' || "));
         for row in sqlx::query(AssertSqlSafe(sql)).fetch_all(&db.pool).await.unwrap() {
             all.push((name.clone(), row.get(0)));
