@@ -25,17 +25,13 @@ pub struct TestApp {
     pub clock: Arc<FakeClock>,
     pub router: Router,
     store: Option<TestStore>,
+    settings: Vec<(String, String)>,
     may_leave_work: AtomicBool,
 }
 
 impl TestApp {
     pub async fn sqlite() -> Self {
         Self::with(TestStore::sqlite(), &[]).await
-    }
-
-    /// `None` where no server answers.
-    pub async fn postgres() -> Option<Self> {
-        Some(Self::with(TestStore::postgres().await?, &[]).await)
     }
 
     /// With other settings, written as variables.
@@ -50,18 +46,20 @@ impl TestApp {
     }
 
     async fn build(store: TestStore, settings: &[(&str, &str)], names: Names, clock: Arc<FakeClock>) -> Self {
-        let app = App::build_with(config(&store, settings), Some(Arc::clone(&clock) as _), names).await.unwrap();
+        let settings: Vec<_> = settings.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
+        let app = App::build_with(config(&store, &settings), Some(Arc::clone(&clock) as _), names).await.unwrap();
         app.start().await.unwrap();
         let router = recado::http::router(Arc::clone(&app));
-        Self { app, clock, router, store: Some(store), may_leave_work: false.into() }
+        Self { app, clock, router, store: Some(store), settings, may_leave_work: false.into() }
     }
 
     /// Another process on the same store.
     pub async fn another_node(&self) -> Self {
         let store = self.store.as_ref().unwrap();
-        let app = App::build(config(store, &[]), Some(Arc::clone(&self.clock) as _)).await.unwrap();
+        let app = App::build(config(store, &self.settings), Some(Arc::clone(&self.clock) as _)).await.unwrap();
         let router = recado::http::router(Arc::clone(&app));
-        Self { app, clock: Arc::clone(&self.clock), router, store: None, may_leave_work: true.into() }
+        let (clock, settings) = (Arc::clone(&self.clock), self.settings.clone());
+        Self { app, clock, router, store: None, settings, may_leave_work: true.into() }
     }
 
     /// The process ends in order and starts again.
@@ -142,7 +140,7 @@ impl Drop for TestApp {
     }
 }
 
-fn config(store: &TestStore, settings: &[(&str, &str)]) -> Config {
+fn config(store: &TestStore, settings: &[(String, String)]) -> Config {
     let text = format!(
         "[store]\nurl = \"{}\"\n[auth]\noperator_key = \"{OPERATOR_KEY}\"\njwt_secret = \"{JWT_SECRET}\"\n\
          [secrets]\nkey_file = \"{}\"\n[outbound]\nallow = [\"127.0.0.0/8\"]\nallow_http = true\n\
@@ -150,6 +148,5 @@ fn config(store: &TestStore, settings: &[(&str, &str)]) -> Config {
         store.url,
         store.folder.path().join("recado.key").display(),
     );
-    let settings = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-    Config::from_text(Some((Path::new("config.toml"), &text)), settings).unwrap()
+    Config::from_text(Some((Path::new("config.toml"), &text)), settings.iter().cloned()).unwrap()
 }
