@@ -9,7 +9,7 @@ use arc_swap::ArcSwap;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use plugin_api::Host;
 use plugin_api::http::Http;
-use plugin_api::net::Guard;
+use plugin_api::net::{Guard, Names};
 use uuid::Uuid;
 
 use crate::clock::{AnchoredClock, SharedClock, SystemClock, Timestamp};
@@ -51,6 +51,11 @@ pub struct App {
 impl App {
     /// Opens the store and starts the writer; nothing is sent until [`App::start`]. `clock` replaces the real one.
     pub async fn build(config: Config, clock: Option<SharedClock>) -> anyhow::Result<Arc<Self>> {
+        Self::build_with(config, clock, Names::default()).await
+    }
+
+    /// As [`App::build`], with somebody else to ask what a host name means.
+    pub async fn build_with(config: Config, clock: Option<SharedClock>, names: Names) -> anyhow::Result<Arc<Self>> {
         let db = Db::open(config.store.url.expose()).await?;
         let keyring = Arc::new(Keyring::load_or_create(&config.secrets.key_file).context("secrets.key_file")?);
         let tokens = Verifier::new(&config.auth)?;
@@ -67,7 +72,7 @@ impl App {
             }
             None => Arc::new(SystemClock) as SharedClock,
         };
-        let host = host(&config);
+        let host = host(&config, names);
         let settings = writer::Settings {
             node: Uuid::now_v7().to_string().into(),
             lease: config.delivery.lease,
@@ -191,14 +196,14 @@ impl Drop for InFlight {
     }
 }
 
-fn host(config: &Config) -> Host {
+fn host(config: &Config, names: Names) -> Host {
     let own = url::Url::parse(&config.server.public_url).ok();
     let own_host = own.as_ref().and_then(url::Url::host_str).unwrap_or("localhost").to_owned();
     let guard = Arc::new(Guard {
         allow: config.outbound.allow.clone(),
         allow_http: config.outbound.allow_http,
         own_hosts: vec![own_host.clone()],
-        ..Guard::default()
+        names,
     });
     Host {
         http: Http::new(Arc::clone(&guard), config.delivery.call_timeout),

@@ -84,8 +84,11 @@ pub(super) async fn list(
 ) -> Result<Json<Page<Suppression>>> {
     let limit = page::limit(query.limit.as_deref())?;
     let after = page::cursor(query.cursor.as_deref())?;
-    let rows = store::list(&app.db.pool, &tenant, after.as_deref(), limit + 1).await?;
-    Ok(Json(page::page(rows, limit, |row| row.address.as_str(), Suppression::from)))
+    // An address may stand twice, once for each category, and a page may end between the two.
+    let after = after.as_deref().map(|key| key.rsplit_once(' ').unwrap_or((key, "")));
+    let rows = store::list(&app.db.pool, &tenant, after, limit + 1).await?;
+    let rows = rows.into_iter().map(|row| (format!("{} {}", row.address, row.category), row)).collect();
+    Ok(Json(page::page(rows, limit, |(key, _)| key.as_str(), |(_, row): (_, SuppressionRow)| row.into())))
 }
 
 /// Suppress an address

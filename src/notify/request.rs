@@ -177,7 +177,8 @@ const HEADERS: [&str; 8] = [
     "List-Id",
 ];
 
-struct Faults(Vec<Fault>);
+/// What is wrong, and how much of it is addresses that must not be reached: those alone are a problem of their own.
+struct Faults(Vec<Fault>, usize);
 
 impl Faults {
     fn add(&mut self, pointer: impl Into<String>, code: &'static str, detail: impl Into<String>) {
@@ -196,7 +197,7 @@ impl Faults {
 }
 
 pub(super) async fn check(app: &App, tenant: &Tenant, r: NotifyRequest, now: Timestamp) -> Result<Checked> {
-    let mut faults = Faults(Vec::new());
+    let mut faults = Faults(Vec::new(), 0);
     if r.kind.is_empty() {
         faults.add("/type", "required", "must name the kind of notification");
     }
@@ -218,7 +219,8 @@ pub(super) async fn check(app: &App, tenant: &Tenant, r: NotifyRequest, now: Tim
     let attachments = attachments(app, r.attachments.unwrap_or_default(), &mut faults).await;
     let (recipients, to_is_list) = recipients(tenant, r.branch_id.as_deref(), r.to, &mut faults);
     if !faults.0.is_empty() {
-        return Err(Error::Invalid { slug: "validation", faults: faults.0 });
+        let slug = if faults.1 == faults.0.len() { "url-not-allowed" } else { "validation" };
+        return Err(Error::Invalid { slug, faults: faults.0 });
     }
     let body = body.ok_or_else(|| Error::Internal("no content and no fault".into()))?;
     Ok(Checked {
@@ -371,6 +373,7 @@ async fn attachments(app: &App, given: Vec<AttachmentBody>, faults: &mut Faults)
             (None, Some(url)) => {
                 if let Err(e) = app.tenants.host().guard.check_url(&url).await {
                     faults.0.push(Fault::new(format!("{pointer}/url"), e.code, e.detail));
+                    faults.1 += 1;
                 }
                 AttachmentSource::Url(url)
             }

@@ -84,7 +84,8 @@ impl Registry {
         host: &Host,
     ) -> Result<Arc<dyn Channel>, SettingsError> {
         if provider == SANDBOX {
-            return Ok(Arc::new(sandbox::Sandbox));
+            let address = self.manifest(channel).map_or(plugin_api::AddressKind::None, |m| m.address);
+            return Ok(Arc::new(sandbox::Sandbox { address }));
         }
         let plugin = self.channels.get(channel).and_then(|e| e.plugin.as_ref());
         plugin

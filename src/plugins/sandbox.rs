@@ -8,7 +8,10 @@ use plugin_api::{AddressKind, Channel, Limits, Manifest, Message, Provider, Rece
 
 pub const SANDBOX: &str = "sandbox";
 
-pub(super) struct Sandbox;
+pub(super) struct Sandbox {
+    /// Which address of a recipient the channel writes to, and so which one plays.
+    pub address: AddressKind,
+}
 
 /// The failure an address plays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,8 +50,14 @@ pub fn play(phone: Option<&str>, email: Option<&str>) -> Option<Play> {
 #[async_trait]
 impl Channel for Sandbox {
     async fn send(&self, message: &Message) -> Result<Receipt, SendError> {
-        let address = &message.recipient;
-        match play(address.phone.as_deref(), address.email.as_deref()) {
+        let (phone, email) = (message.recipient.phone.as_deref(), message.recipient.email.as_deref());
+        let played = match self.address {
+            AddressKind::Phone => play(phone, None),
+            AddressKind::Email => play(None, email),
+            AddressKind::PhoneOrEmail => play(phone, email.filter(|_| phone.is_none())),
+            AddressKind::None => play(phone, email),
+        };
+        match played {
             Some(Play::Fail) => return Err(SendError::rejected("sandbox_fail", "this address plays a refusal")),
             Some(Play::Throttle) => {
                 let after = Duration::from_secs(30);

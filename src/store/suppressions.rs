@@ -66,19 +66,21 @@ pub async fn delete(db: impl AnyExecutor<'_>, tenant: &TenantId, address: &str) 
     Ok(done.rows_affected() > 0)
 }
 
-/// After `after`, in order of address.
+/// After `after`, an address and a category, in that order.
 pub async fn list(
     db: impl AnyExecutor<'_>,
     tenant: &TenantId,
-    after: Option<&str>,
+    after: Option<(&str, &str)>,
     limit: usize,
 ) -> StoreResult<Vec<SuppressionRow>> {
     let rows = query(
         "select address, category, reason, source, created_at from suppressions \
-         where tenant_id = $1 and ($2 is null or address > $2) order by address, category limit $3",
+         where tenant_id = $1 and ($2 is null or address > $2 or (address = $2 and category > $3)) \
+         order by address, category limit $4",
     )
     .bind(tenant.as_str())
-    .bind(after)
+    .bind(after.map(|(address, _)| address))
+    .bind(after.map(|(_, category)| category))
     .bind(limit as i64)
     .fetch_all(db)
     .await?;

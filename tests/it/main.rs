@@ -1,0 +1,9 @@
+//! The service from outside: requests go through the real router, messages to real sockets, rows to both databases.
+#![allow(clippy::unwrap_used, clippy::wildcard_imports)]
+
+#[macro_use]
+mod support;
+
+mod bad_input;
+mod notify;
+mod webhook;

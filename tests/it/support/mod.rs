@@ -1,0 +1,44 @@
+//! What every test needs: a running app on a store of its own, callers, and doubles to write to.
+
+mod app;
+mod call;
+mod gate;
+mod shop;
+mod store;
+
+pub use app::{JWT_SECRET, OPERATOR_KEY, TestApp};
+pub use call::{Answer, Call, Caller};
+pub use gate::Gate;
+pub use shop::{Shop, hello};
+pub use store::{TestStore, dump};
+
+/// One test for each database: `on_each_store!(name, async |app: TestApp| { … });`, with settings after the name where
+/// a test wants its own.
+macro_rules! on_each_store {
+    ($name:ident, $test:expr) => {
+        on_each_store!($name, &[], $test);
+    };
+    ($name:ident, $settings:expr, $test:expr) => {
+        mod $name {
+            use super::*;
+            use crate::support::TestStore;
+
+            async fn behaviour(app: TestApp) {
+                let test = $test;
+                test(app).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn on_sqlite() {
+                behaviour(TestApp::with(TestStore::sqlite(), $settings).await).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn on_postgres() {
+                if let Some(store) = TestStore::postgres().await {
+                    behaviour(TestApp::with(store, $settings).await).await;
+                }
+            }
+        }
+    };
+}
