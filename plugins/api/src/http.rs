@@ -5,7 +5,7 @@ mod tls;
 
 use std::error::Error;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use bytes::{Bytes, BytesMut};
@@ -37,11 +37,21 @@ const RETRY_AFTER_LIMIT: Duration = Duration::from_hours(24);
 /// Cheap to clone; connections are shared by all clones.
 #[derive(Clone)]
 pub struct Http {
-    public: reqwest::Client,
-    /// For plain http and unusual ports: connects to nothing but the operator's `allow`.
-    inside: reqwest::Client,
+    clients: Arc<Clients>,
     guard: Arc<Guard>,
     timeout: Duration,
+}
+
+/// Each is built when it is first used: reading the system's certificates takes time and memory that a gateway on
+/// the sandbox need not spend.
+#[derive(Default)]
+struct Clients {
+    /// https on its own port.
+    public: OnceLock<reqwest::Client>,
+    /// https on unusual ports: connects to nothing but the operator's `allow`.
+    inside: OnceLock<reqwest::Client>,
+    /// Plain http, to nothing but `allow` either.
+    plain: OnceLock<reqwest::Client>,
 }
 
 /// A request under construction.
@@ -64,30 +74,37 @@ pub struct Answer {
 impl Http {
     /// `timeout` bounds a whole call, from the name to the last byte of the answer.
     pub fn new(guard: Arc<Guard>, timeout: Duration) -> Self {
-        let client = |resolver: Resolver| {
-            reqwest::Client::builder()
-                .tls_backend_preconfigured(tls::config())
-                .redirect(reqwest::redirect::Policy::none())
-                .retry(reqwest::retry::never())
-                .no_proxy()
-                .gzip(false)
-                .tcp_nodelay(true)
-                .connect_timeout(CONNECT_LIMIT.min(timeout * 2 / 3))
-                .pool_idle_timeout(IDLE_LIMIT)
-                // A shared connection that died silently would swallow every call until the kernel gives it up.
-                .http2_keep_alive_interval(PING_LIMIT)
-                .http2_keep_alive_timeout(PING_LIMIT)
-                .pool_max_idle_per_host(64)
-                .dns_resolver(resolver)
-                .user_agent(concat!("Recado/", env!("CARGO_PKG_VERSION")))
-        };
-        let build = |builder: reqwest::ClientBuilder| builder.build().expect("the client is built from constants");
-        Self {
-            public: build(client(Resolver::new(Arc::clone(&guard)))),
-            inside: build(client(Resolver::only_inside(Arc::clone(&guard)))),
-            guard,
-            timeout,
+        Self { clients: Arc::default(), guard, timeout }
+    }
+
+    fn client(&self, url: &Url) -> &reqwest::Client {
+        let Clients { public, inside, plain } = &*self.clients;
+        if url.scheme() == "http" {
+            plain.get_or_init(|| self.build(tls::none(), Resolver::only_inside(Arc::clone(&self.guard))))
+        } else if Guard::only_inside(url) {
+            inside.get_or_init(|| self.build(tls::config(), Resolver::only_inside(Arc::clone(&self.guard))))
+        } else {
+            public.get_or_init(|| self.build(tls::config(), Resolver::new(Arc::clone(&self.guard))))
         }
+    }
+
+    fn build(&self, tls: rustls::ClientConfig, resolver: Resolver) -> reqwest::Client {
+        let builder = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls)
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .no_proxy()
+            .gzip(false)
+            .tcp_nodelay(true)
+            .connect_timeout(CONNECT_LIMIT.min(self.timeout * 2 / 3))
+            .pool_idle_timeout(IDLE_LIMIT)
+            // A shared connection that died silently would swallow every call until the kernel gives it up.
+            .http2_keep_alive_interval(PING_LIMIT)
+            .http2_keep_alive_timeout(PING_LIMIT)
+            .pool_max_idle_per_host(64)
+            .dns_resolver(resolver)
+            .user_agent(concat!("Recado/", env!("CARGO_PKG_VERSION")));
+        builder.build().expect("the client is built from constants")
     }
 
     /// A request to an address whose literal host passes the guard; names are judged when they resolve.
@@ -133,7 +150,7 @@ impl Request<'_> {
     pub async fn send(self) -> Result<Answer, SendError> {
         let Self { http, request } = self;
         http.guard.check_literal(request.url())?;
-        let client = if Guard::only_inside(request.url()) { &http.inside } else { &http.public };
+        let client = http.client(request.url());
         let deadline = Instant::now() + http.timeout;
         let mut response = match timeout_at(deadline, client.execute(request)).await {
             Err(_) => return Err(SendError::unknown("timeout", "no answer in time")),

@@ -13,6 +13,15 @@ pub(super) fn config() -> ClientConfig {
     CONFIG.get_or_init(|| build().expect("ring speaks the default TLS versions")).clone()
 }
 
+/// For plain http: the client wants a configuration, and this one trusts nobody.
+pub(super) fn none() -> ClientConfig {
+    ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("ring speaks the default TLS versions")
+        .with_root_certificates(RootCertStore::empty())
+        .with_no_client_auth()
+}
+
 fn build() -> Result<ClientConfig, Error> {
     let provider = Arc::new(ring::default_provider());
     let trust: Arc<dyn ServerCertVerifier> = match rustls_platform_verifier::Verifier::new(Arc::clone(&provider)) {
