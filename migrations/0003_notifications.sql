@@ -78,14 +78,13 @@ create table events (
 -- First answers, by the caller's Idempotency-Key.
 create table idempotency_keys (
     tenant_id text not null,
-    route text not null,
-    idempotency_key text not null,
+    idempotency_key text not null,     -- route and key
     body_hash text not null,
     request_id text not null,          -- whose answer it is
     status bigint not null,
-    response text not null,
+    response text,                     -- null: what one queued notification answers, made anew from its row
     created_at bigint not null,
-    primary key (tenant_id, route, idempotency_key)
+    primary key (tenant_id, idempotency_key)
 );
 
 create table dedupe_keys (

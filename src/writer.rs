@@ -16,7 +16,7 @@ use crate::error::StoreError;
 use crate::ids::{NotificationId, TenantId};
 use crate::lane::{Admission, Lane};
 use crate::status::{Outcome, Status};
-use crate::store::batch::{Batch, Batches, Changed, Kind, Val};
+use crate::store::batch::{Batch, Batches, Changed, Kind, Val, outcome_number, status_number};
 use crate::store::lanes::{self, Touch};
 use crate::store::notifications::{
     Asked, Born, Claim, Delivery, NewNotification, find_dedupe_owner, find_first_answer,
@@ -67,8 +67,8 @@ pub struct Accept {
 }
 
 pub struct IdempotencyKey {
-    pub route: &'static str,
-    pub key: String,
+    /// Route and key, as stored.
+    pub key: Arc<str>,
     pub body_hash: String,
 }
 
@@ -112,8 +112,6 @@ pub struct Finished {
     pub remember: Option<(String, serde_json::Value)>,
     pub captured: Option<Box<Captured>>,
     pub event: Option<(&'static str, String)>,
-    /// Reset the step's counters (a person's or a look-up's decision).
-    pub fresh_step: bool,
 }
 
 pub struct NextStep {
@@ -486,27 +484,22 @@ impl Task {
         };
         let request = accept.notifications.first().map(|n| Arc::clone(&n.delivery.request_id));
         if let Some(k) = &accept.key {
+            // What one simply queued notification answers can be made anew from its row.
+            let plain = accept.notifications.len() == 1 && fates[0] == Fate::Queued;
             let row = [
                 (&accept.tenant.0).into(),
-                k.route.into(),
-                k.key.as_str().into(),
+                (&k.key).into(),
                 k.body_hash.as_str().into(),
                 request.as_ref().into(),
-                answer.as_str().into(),
+                Some(answer.as_str()).filter(|_| !plain).into(),
                 now.0.into(),
             ];
             batch.push(Kind::Key, row);
         }
         accept.answer = answer;
-        let key = accept.key.as_ref().map(|k| (k.route, k.key.as_str()));
+        let key = accept.key.as_ref().map(|k| &k.key);
         if let Some(content) = accept.shared_content.as_deref() {
-            let row = [
-                (&accept.tenant.0).into(),
-                request.as_ref().into(),
-                content.into(),
-                key.map(|(route, _)| route).into(),
-                key.map(|(_, key)| key).into(),
-            ];
+            let row = [(&accept.tenant.0).into(), request.as_ref().into(), content.into(), key.into()];
             batch.push(Kind::Content, row);
         }
         for (new, fate) in accept.notifications.iter().zip(&fates) {
@@ -531,7 +524,7 @@ impl Task {
     async fn key_is_taken(&self, conn: &mut AnyConnection, accept: &Accept, now: Timestamp) -> StoreResult<bool> {
         match &accept.key {
             Some(k) if accept.dedupe_key.is_some() => {
-                Ok(find_first_answer(conn, &accept.tenant, k.route, &k.key, now).await?.is_some())
+                Ok(find_first_answer(conn, &accept.tenant, &k.key, now).await?.is_some())
             }
             _ => Ok(false),
         }
@@ -615,28 +608,16 @@ impl Task {
     }
 
     fn born<'a>(&self, d: &Delivery, admission: Admission, reason: Option<&'a str>, now: Timestamp) -> Born<'a> {
-        let waits = Born {
-            status: Status::Queued,
-            reason,
-            due_at: Some(now),
-            leased: false,
-            attempts: 0,
-            attempt_began_at: None,
-        };
+        let waits = Born { status: Status::Queued, reason, due_at: Some(now), leased: false, attempt_began_at: None };
         let lease_end = Some(now.plus(self.settings.lease));
         match (reason, d.send_at.filter(|at| *at > now), admission) {
             (Some(_), _, _) => Born { status: Status::Suppressed, due_at: None, ..waits },
             (None, Some(at), _) => Born { status: Status::Scheduled, due_at: Some(at), ..waits },
             (None, None, Admission::Store) => waits,
             (None, None, Admission::Queue) => Born { due_at: lease_end, leased: true, ..waits },
-            (None, None, Admission::Send) => Born {
-                status: Status::Sending,
-                due_at: lease_end,
-                leased: true,
-                attempts: 1,
-                attempt_began_at: Some(now),
-                ..waits
-            },
+            (None, None, Admission::Send) => {
+                Born { status: Status::Sending, due_at: lease_end, leased: true, attempt_began_at: Some(now), ..waits }
+            }
         }
     }
 
@@ -842,7 +823,7 @@ fn finish(f: &Finished, batch: &mut Batch, memory: &mut HashMap<MemoryKey, [Val;
             i64::from(d.attempts).into(),
             (&d.channel).into(),
             a.provider.as_str().into(),
-            a.outcome.as_str().into(),
+            outcome_number(a.outcome).into(),
             a.began_at.0.into(),
             f.at.0.into(),
             a.http_status.map(i64::from).into(),
@@ -852,7 +833,7 @@ fn finish(f: &Finished, batch: &mut Batch, memory: &mut HashMap<MemoryKey, [Val;
         ];
         batch.push(Kind::Attempt, row);
     }
-    batch.push(Kind::Finish, finish_row(f));
+    push_state(f, batch);
     if let Some((account, remember)) = &f.remember {
         let address = d.address.as_ref();
         let row = [
@@ -886,27 +867,29 @@ fn finish(f: &Finished, batch: &mut Batch, memory: &mut HashMap<MemoryKey, [Val;
     }
 }
 
-fn finish_row(f: &Finished) -> [Val; 14] {
+fn push_state(f: &Finished, batch: &mut Batch) {
     let d = &f.delivery;
-    let (step, channel, address, lane, tries, began) = match &f.next {
-        Some(next) => (next.step, &next.channel, &next.address, &next.lane, 0, None),
-        None if f.fresh_step => (d.step, &d.channel, &d.address, &d.lane, 0, None),
-        None => (d.step, &d.channel, &d.address, &d.lane, d.step_attempts, d.step_began_at),
-    };
-    [
-        (&d.tenant.0).into(),
-        (&d.id.0).into(),
-        (&d.lease).into(),
-        f.status.as_str().into(),
-        f.reason.as_deref().into(),
-        f.message_id.as_deref().into(),
-        f.due_at.map(|t| t.0).into(),
-        f.at.0.into(),
-        (step as i64).into(),
-        channel.into(),
-        address.as_ref().into(),
-        lane.into(),
-        i64::from(tries).into(),
-        began.map(|t| t.0).into(),
-    ]
+    let [tenant, id, token] = [&d.tenant.0, &d.id.0, &d.lease].map(Val::from);
+    let (status, reason) = (Val::from(status_number(f.status)), Val::from(f.reason.as_deref()));
+    let (due, now) = (Val::from(f.due_at.map(|t| t.0)), Val::from(f.at.0));
+    match &f.next {
+        None => batch.push(Kind::Finish, [tenant, id, token, status, reason, f.message_id.as_deref().into(), due, now]),
+        Some(next) => {
+            let (step, address) = (Val::from(next.step as i64), next.address.as_ref().into());
+            let row = [
+                tenant,
+                id,
+                token,
+                status,
+                reason,
+                due,
+                now,
+                step,
+                (&next.channel).into(),
+                address,
+                (&next.lane).into(),
+            ];
+            batch.push(Kind::Advance, row);
+        }
+    }
 }

@@ -443,7 +443,6 @@ impl Finished {
             remember: None,
             captured: None,
             event: None,
-            fresh_step: false,
         }
     }
 }

@@ -16,13 +16,15 @@ use crate::app::{App, InFlight};
 use crate::error::{Error, Result};
 use crate::ids::{NotificationId, TenantId};
 use crate::json;
-use crate::notify::{self, DryRun, NotifyRequest, NotifyResponse, Submitted};
-use crate::store::notifications::{find, find_first_answer, update_first_answer};
+use crate::notify::{self, DryRun, NotificationItem, NotifyRequest, NotifyResponse, Submitted};
+use crate::status::Status;
+use crate::store::notifications::{Listed, find, find_first_answer, update_first_answer};
 use crate::store::to_json;
 use crate::tenant::Tenant;
 use crate::writer::IdempotencyKey;
 
-const ROUTE: &str = "POST /v1/notify";
+/// How keys of this route are stored.
+const ROUTE: &str = "POST /v1/notify ";
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
 /// Send a notification
@@ -54,7 +56,7 @@ pub(super) async fn post(
     let Some(key) = key else {
         return accept(&app, &tenant, &bytes, None, wait).await;
     };
-    let once = Once { body_hash: hash(&bytes), key };
+    let once = Once { body_hash: hash(&bytes), key: format!("{ROUTE}{key}").into() };
     let Some(running) = app.enter(&tenant, &once.key) else {
         return Err(Error::refused("idempotency-in-flight", "wait for the first answer, then repeat"));
     };
@@ -73,7 +75,8 @@ pub(super) async fn post(
 
 /// An Idempotency-Key and what came with it.
 struct Once {
-    key: String,
+    /// With its route, as stored.
+    key: Arc<str>,
     body_hash: String,
 }
 
@@ -97,8 +100,7 @@ async fn accept(
         return Ok(answer(StatusCode::OK, to_json(&notify::explain(app, &tenant, &draft)?)));
     }
     let waiting = wait.map(|patience| Waiting::new(app, &draft, patience));
-    let key =
-        once.map(|once| IdempotencyKey { route: ROUTE, key: once.key.clone(), body_hash: once.body_hash.clone() });
+    let key = once.map(|once| IdempotencyKey { key: Arc::clone(&once.key), body_hash: once.body_hash.clone() });
     let log_id = draft.notifications.first().map(|n| n.delivery.request_id.to_string()).unwrap_or_default();
     let accepted = match notify::submit(app, &tenant, draft, key).await? {
         Submitted::Accepted(answer) => answer,
@@ -111,11 +113,11 @@ async fn accept(
         }
     };
     if let Some(waiting) = waiting
-        && let Some(reached) = waiting.finish(app, &tenant).await?
+        && let Some(reached) = waiting.finish(&tenant).await?
     {
         let reached = to_json(&reached);
         if let Some(once) = once {
-            update_first_answer(&app.db.pool, &tenant.id, ROUTE, &once.key, 200, &reached).await?;
+            update_first_answer(&app.db.pool, &tenant.id, &once.key, 200, &reached).await?;
         }
         return Ok(answer(StatusCode::OK, reached));
     }
@@ -132,7 +134,7 @@ fn answer(status: StatusCode, json: String) -> Response {
 
 /// The first answer of a key, if there is one for this body.
 async fn replay(app: &App, tenant: &TenantId, once: &Once) -> Result<Option<Result<Response>>> {
-    let Some(first) = find_first_answer(&app.db.pool, tenant, ROUTE, &once.key, app.now()).await? else {
+    let Some(first) = find_first_answer(&app.db.pool, tenant, &once.key, app.now()).await? else {
         return Ok(None);
     };
     if first.body_hash != once.body_hash {
@@ -140,45 +142,66 @@ async fn replay(app: &App, tenant: &TenantId, once: &Once) -> Result<Option<Resu
         return Ok(Some(Err(Error::refused("idempotency-mismatch", detail))));
     }
     let status = StatusCode::from_u16(first.status).unwrap_or(StatusCode::ACCEPTED);
-    let mut response = answer(status, first.response);
+    let body = match first.response {
+        Some(stored) => stored,
+        None => match find(&app.db.pool, tenant, &first.request_id).await? {
+            Some(row) => to_json(&first_answer(&row)),
+            None => return Ok(None),
+        },
+    };
+    let mut response = answer(status, body);
     response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
     Ok(Some(Ok(response)))
 }
 
+/// What one plainly accepted notification was answered, whatever has become of it since.
+fn first_answer(row: &Listed) -> NotifyResponse {
+    let status = if row.send_at.is_some() { Status::Scheduled } else { Status::Queued };
+    let channel = row.chain.first().unwrap_or(&row.channel).clone();
+    let first = NotificationItem { status, channel, reason: None, message_id: None, ..item(row) };
+    NotifyResponse { success: true, log_id: row.request_id.clone(), message_id: None, notifications: vec![first] }
+}
+
 /// `Prefer: wait`: told by this node's engine, and looking every quarter second for what another node did.
 struct Waiting {
+    app: Arc<App>,
     ids: Vec<NotificationId>,
     told: Vec<tokio::sync::oneshot::Receiver<()>>,
     patience: Duration,
 }
 
+/// Also when the caller has hung up.
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        for id in &self.ids {
+            self.app.engine.stop_waiting(id);
+        }
+    }
+}
+
 impl Waiting {
-    fn new(app: &App, draft: &notify::Draft, patience: Duration) -> Self {
+    fn new(app: &Arc<App>, draft: &notify::Draft, patience: Duration) -> Self {
         let ids: Vec<_> = draft.notifications.iter().map(|n| n.delivery.id.clone()).collect();
         let told = ids.iter().map(|id| app.engine.wait_for(id)).collect();
-        Self { ids, told, patience }
+        Self { app: Arc::clone(app), ids, told, patience }
     }
 
-    async fn finish(self, app: &App, tenant: &Tenant) -> Result<Option<NotifyResponse>> {
-        let Self { ids, told, patience } = self;
-        let all_told = futures_util::future::join_all(told);
+    async fn finish(mut self, tenant: &Tenant) -> Result<Option<NotifyResponse>> {
+        let all_told = futures_util::future::join_all(std::mem::take(&mut self.told));
         tokio::pin!(all_told);
-        let deadline = tokio::time::Instant::now() + patience;
-        let reached = loop {
+        let (app, ids) = (&*self.app, &self.ids);
+        let deadline = tokio::time::Instant::now() + self.patience;
+        loop {
             let look_again = tokio::time::Instant::now() + Duration::from_millis(250);
             tokio::select! {
-                _ = &mut all_told => break state(app, tenant, &ids).await?,
+                _ = &mut all_told => return state(app, tenant, ids).await,
                 () = tokio::time::sleep_until(look_again.min(deadline)) => {}
             }
-            let state = state(app, tenant, &ids).await?;
+            let state = state(app, tenant, ids).await?;
             if state.is_some() || tokio::time::Instant::now() >= deadline {
-                break state;
+                return Ok(state);
             }
-        };
-        for id in &ids {
-            app.engine.stop_waiting(id);
         }
-        Ok(reached)
     }
 }
 

@@ -14,6 +14,7 @@ use sqlx::{AnyConnection, AssertSqlSafe, Either, Executor, Row, query};
 
 use super::{Engine, StoreResult};
 use crate::error::StoreError;
+use crate::status::{Outcome, Status};
 
 /// A value of a row.
 #[derive(Debug, Clone)]
@@ -77,8 +78,10 @@ pub enum Kind {
     Content,
     /// A finished attempt's line in the journal.
     Attempt,
-    /// Move a notification on.
+    /// Record where a notification stands after its attempt.
     Finish,
+    /// Move a notification to another channel of its chain.
+    Advance,
     /// Open an attempt.
     Start,
     /// Give a lease back.
@@ -88,12 +91,13 @@ pub enum Kind {
     Event,
 }
 
-const KINDS: [Kind; 10] = [
+const KINDS: [Kind; 11] = [
     Kind::Key,
     Kind::Notification,
     Kind::Content,
     Kind::Attempt,
     Kind::Finish,
+    Kind::Advance,
     Kind::Start,
     Kind::Release,
     Kind::Memory,
@@ -107,54 +111,110 @@ struct Spec {
     sql: &'static str,
 }
 
+/// Words that come as numbers, because a number costs nothing to hand over.
+macro_rules! word {
+    (status $from:literal) => {
+        concat!(
+            "case ", $from, " when 0 then 'scheduled' when 1 then 'queued' when 2 then 'sending' when 3 then 'sent' \
+            when 4 then 'delivered' when 5 then 'read' when 6 then 'unknown' when 7 then 'failed' when 8 then 'expired' \
+            when 9 then 'suppressed' when 10 then 'cancelled' end"
+        )
+    };
+    (outcome $from:literal) => {
+        concat!(
+            "case ", $from, " when 0 then 'not_sent' when 1 then 'accepted' when 2 then 'rejected' \
+            when 3 then 'throttled' when 4 then 'unknown' end"
+        )
+    };
+}
+
+/// The number of a status in a batch.
+pub fn status_number(status: Status) -> i64 {
+    Status::ALL.iter().position(|s| *s == status).unwrap_or_default() as i64
+}
+
+/// The number of an outcome in a batch.
+pub fn outcome_number(outcome: Outcome) -> i64 {
+    match outcome {
+        Outcome::NotSent => 0,
+        Outcome::Accepted => 1,
+        Outcome::Rejected => 2,
+        Outcome::Throttled => 3,
+        Outcome::Unknown => 4,
+    }
+}
+
 fn spec(kind: Kind) -> Spec {
     match kind {
         // An expired key is taken over; a live one is left, and then nothing of its request is stored.
         Kind::Key => Spec {
-            columns: "t text, route text, k text, h text, request text, response text, now bigint",
-            sql: "insert into idempotency_keys (tenant_id, route, idempotency_key, body_hash, request_id, status, response, created_at) \
-                select t, route, k, h, request, 202, response, now from {v} where true \
-                on conflict (tenant_id, route, idempotency_key) do update set body_hash = excluded.body_hash, \
+            columns: "t text, k text, h text, request text, response text, now bigint",
+            sql: "insert into idempotency_keys (tenant_id, idempotency_key, body_hash, request_id, status, response, created_at) \
+                select t, k, h, request, 202, response, now from {v} where true \
+                on conflict (tenant_id, idempotency_key) do update set body_hash = excluded.body_hash, \
                 request_id = excluded.request_id, status = excluded.status, response = excluded.response, \
                 created_at = excluded.created_at where idempotency_keys.created_at < excluded.created_at - 86400000",
         },
+        // Left out where it would only repeat: `request` (the id), `chain` (the channel alone), `lane` (the channel).
         Kind::Notification => Spec {
-            columns: "t text, id text, request text, branch text, contact text, appointment text, kind text, category text, \
-                recipient text, chain text, channel text, address text, lane text, priority bigint, status text, reason text, \
-                due bigint, token text, attempts bigint, began bigint, send_at bigint, expires_at bigint, content text, \
-                created bigint, route text, k text",
-            sql: "insert into notifications (tenant_id, notification_id, request_id, branch_id, contact_id, appointment_id, \
+            columns: "t text, id text, request text, branch text, contact text, appointment text, kind text, \
+                recipient text, chain text, channel text, address text, lane text, priority bigint, status bigint, \
+                reason text, due bigint, token text, began bigint, send_at bigint, expires_at bigint, content text, \
+                created bigint, k text",
+            sql: concat!(
+                "insert into notifications (tenant_id, notification_id, request_id, branch_id, contact_id, appointment_id, \
                 kind, category, recipient, chain, step, channel, address, lane, priority, status, reason, due_at, lease_token, \
                 attempts, step_attempts, step_began_at, attempt_began_at, send_at, expires_at, content, created_at, updated_at) \
-                select t, id, request, branch, contact, appointment, kind, category, recipient, chain, 0, channel, address, \
-                lane, priority, status, reason, due, token, attempts, attempts, began, began, send_at, expires_at, content, \
-                created, created from {v} where k is null or {taken}",
+                select t, id, coalesce(request, id), branch, contact, appointment, kind, \
+                case priority when 0 then 'transactional' else 'marketing' end, recipient, \
+                coalesce(chain, '[\"' || channel || '\"]'), 0, channel, address, coalesce(lane, channel), priority, ",
+                word!(status "status"),
+                ", reason, due, token, case when began is null then 0 else 1 end, case when began is null then 0 else 1 end, \
+                began, began, send_at, expires_at, content, created, created from {v} where k is null or {taken}"
+            ),
         },
         Kind::Content => Spec {
-            columns: "t text, request text, content text, route text, k text",
+            columns: "t text, request text, content text, k text",
             sql: "insert into contents (tenant_id, request_id, content) select t, request, content from {v} \
                 where k is null or {taken}",
         },
         // A late owner's result replaces the 'unknown' that was written for it; anything else stays as it is.
         Kind::Attempt => Spec {
-            columns: "t text, id text, n bigint, channel text, provider text, outcome text, began bigint, finished bigint, \
+            columns: "t text, id text, n bigint, channel text, provider text, outcome bigint, began bigint, finished bigint, \
                 http bigint, mid text, reason text, error text",
-            sql: "insert into attempts (tenant_id, notification_id, number, channel, provider, outcome, began_at, finished_at, \
+            sql: concat!(
+                "insert into attempts (tenant_id, notification_id, number, channel, provider, outcome, began_at, finished_at, \
                 http_status, message_id, reason, error) \
-                select t, id, n, channel, provider, outcome, began, finished, http, mid, reason, error from {v} where true \
+                select t, id, n, channel, provider, ",
+                word!(outcome "outcome"),
+                ", began, finished, http, mid, reason, error from {v} where true \
                 on conflict (tenant_id, notification_id, number) do update set outcome = excluded.outcome, \
                 finished_at = excluded.finished_at, http_status = excluded.http_status, message_id = excluded.message_id, \
-                reason = 'late_result', error = excluded.error where attempts.outcome = 'unknown'",
+                reason = 'late_result', error = excluded.error where attempts.outcome = 'unknown'"
+            ),
         },
         Kind::Finish => Spec {
-            columns: "t text, id text, token text, status text, reason text, mid text, due bigint, now bigint, step bigint, \
-                channel text, address text, lane text, tries bigint, began bigint",
-            sql: "update notifications set status = v.status, reason = v.reason, \
-                message_id = coalesce(v.mid, notifications.message_id), due_at = v.due, lease_token = null, \
-                updated_at = v.now, step = v.step, channel = v.channel, address = v.address, lane = v.lane, \
-                step_attempts = v.tries, step_began_at = v.began from {v} \
+            columns: "t text, id text, token text, status bigint, reason text, mid text, due bigint, now bigint",
+            sql: concat!(
+                "update notifications set status = ",
+                word!(status "v.status"),
+                ", reason = v.reason, message_id = coalesce(v.mid, notifications.message_id), due_at = v.due, \
+                lease_token = null, updated_at = v.now from {v} \
                 where notifications.tenant_id = v.t and notifications.notification_id = v.id \
-                and notifications.lease_token = v.token and notifications.due_at is not null",
+                and notifications.lease_token = v.token and notifications.due_at is not null"
+            ),
+        },
+        Kind::Advance => Spec {
+            columns: "t text, id text, token text, status bigint, reason text, due bigint, now bigint, step bigint, \
+                channel text, address text, lane text",
+            sql: concat!(
+                "update notifications set status = ",
+                word!(status "v.status"),
+                ", reason = v.reason, due_at = v.due, lease_token = null, updated_at = v.now, step = v.step, \
+                channel = v.channel, address = v.address, lane = v.lane, step_attempts = 0, step_began_at = null from {v} \
+                where notifications.tenant_id = v.t and notifications.notification_id = v.id \
+                and notifications.lease_token = v.token and notifications.due_at is not null"
+            ),
         },
         Kind::Start => Spec {
             columns: "t text, id text, token text, now bigint, due bigint",
@@ -249,16 +309,16 @@ fn names(columns: &str) -> impl Iterator<Item = &str> {
 /// Runs batches on one engine; keeps the texts it made.
 pub struct Batches {
     engine: Engine,
-    /// By shape; the second map is for transactions that are open already.
-    texts: [HashMap<Vec<(Kind, usize)>, &'static str>; 2],
+    /// By shape, and whether the text begins and commits.
+    texts: HashMap<([bool; 2], Vec<(Kind, usize)>), &'static str>,
 }
 
 /// The sizes to which SQLite's `values` lists are padded.
-const SIZES: [usize; 6] = [1, 4, 16, 48, 128, 512];
+const SIZES: [usize; 16] = [1, 2, 4, 6, 8, 12, 16, 20, 24, 32, 48, 64, 96, 128, 256, 512];
 
 impl Batches {
     pub fn new(engine: Engine) -> Self {
-        Self { engine, texts: Default::default() }
+        Self { engine, texts: HashMap::new() }
     }
 
     /// Writes a batch and commits it, with whatever is open on the connection.
@@ -281,14 +341,14 @@ impl Batches {
         }
     }
 
-    fn text(&mut self, shape: &[(Kind, usize)], open: bool, make: impl FnOnce() -> String) -> &'static str {
-        let texts = &mut self.texts[usize::from(open)];
-        if let Some(text) = texts.get(shape) {
+    fn text(&mut self, shape: &[(Kind, usize)], ends: [bool; 2], make: impl FnOnce() -> String) -> &'static str {
+        let key = (ends, shape.to_vec());
+        if let Some(text) = self.texts.get(&key) {
             return text;
         }
         // Few shapes come up, and each for the life of the process.
         let text: &'static str = Box::leak(make().into_boxed_str());
-        texts.insert(shape.to_vec(), text);
+        self.texts.insert(key, text);
         text
     }
 
@@ -299,54 +359,46 @@ impl Batches {
         shape: Vec<(Kind, usize)>,
         open: bool,
     ) -> StoreResult<Changed> {
-        // The key is in force when this request put it there.
-        const TAKEN: &str = "exists (select 1 from idempotency_keys i where i.tenant_id = v.t and i.route = v.route \
-            and i.idempotency_key = v.k and i.request_id = v.request)";
-        let text = self.text(&shape, open, || {
-            let statements: Vec<String> = shape
-                .iter()
-                .map(|(kind, size)| {
-                    let spec = spec(*kind);
-                    spec.sql.replace("{v}", &values(spec.columns, *size)).replace("{taken}", TAKEN)
-                })
-                .collect();
-            // Each statement sent by itself is a trip to SQLite's thread, so the whole transaction goes as one text.
-            format!("{}{}; commit", if open { "" } else { "begin immediate; " }, statements.join("; "))
-        });
-        let mut full = query(AssertSqlSafe(text));
         let mut rows = batch.rows;
-        for (kind, size) in &shape {
-            let Rows { count, values } = rows.remove(kind).unwrap_or_default();
-            let width = values.len() / count.max(1);
-            for value in values {
-                full = match value {
-                    Val::Null => full.bind(None::<String>),
-                    Val::Int(n) => full.bind(n),
-                    Val::Text(text) => full.bind(text),
-                    Val::Shared(text) => full.bind(text.to_string()),
-                };
-            }
-            for _ in 0..(size - count) * width {
-                full = full.bind(None::<String>);
+        let mut changed = HashMap::with_capacity(shape.len());
+        // What comes together has the same sizes, so that few texts come up: requests, outcomes, and the rest.
+        let mut groups: Vec<Vec<(Kind, usize)>> = Vec::with_capacity(3);
+        for part in shape {
+            match groups.last_mut() {
+                Some(group) if together(group[0].0) == together(part.0) => group.push(part),
+                _ => groups.push(vec![part]),
             }
         }
-        let mut affected = Vec::with_capacity(shape.len() + 2);
-        let ran = async {
-            let mut results = (&mut *conn).fetch_many(full);
-            while let Some(result) = results.try_next().await? {
-                if let Either::Left(done) = result {
-                    affected.push(done.rows_affected());
+        let last = groups.len().saturating_sub(1);
+        for (n, group) in groups.into_iter().enumerate() {
+            let (begins, commits) = (n == 0 && !open, n == last);
+            let text = self.text(&group, [begins, commits], || {
+                let statements: Vec<String> = group
+                    .iter()
+                    .map(|(kind, size)| {
+                        let spec = spec(*kind);
+                        let taken = taken(*kind, "idempotency_keys");
+                        spec.sql.replace("{v}", &values(spec.columns, *size)).replace("{taken}", &taken)
+                    })
+                    .collect();
+                // Each text sent by itself is a trip to SQLite's thread, so begin and commit travel along.
+                let (begin, commit) =
+                    (if begins { "begin immediate; " } else { "" }, if commits { "; commit" } else { "" });
+                format!("{begin}{}{commit}", statements.join("; "))
+            });
+            let full = bind_all(query(AssertSqlSafe(text)), &group, &mut rows);
+            match affected(&mut *conn, full).await {
+                Ok(counts) => {
+                    let counts = counts.into_iter().skip(usize::from(begins));
+                    changed.extend(group.into_iter().map(|(kind, _)| kind).zip(counts));
+                }
+                Err(e) => {
+                    let _ = conn.execute("rollback").await;
+                    return Err(e.into());
                 }
             }
-            Ok::<_, sqlx::Error>(())
         }
-        .await;
-        if let Err(e) = ran {
-            let _ = conn.execute("rollback").await;
-            return Err(e.into());
-        }
-        let affected = affected.into_iter().skip(usize::from(!open));
-        Ok(Changed(shape.into_iter().map(|(kind, _)| kind).zip(affected).collect()))
+        Ok(Changed(changed))
     }
 
     async fn commit_postgres(
@@ -356,18 +408,18 @@ impl Batches {
         shape: Vec<(Kind, usize)>,
         open: bool,
     ) -> StoreResult<Changed> {
-        // Parts of one statement do not see each other's rows, but what the first returns can be asked.
-        const TAKEN: &str = "exists (select 1 from key_rows i where i.tenant_id = v.t and i.route = v.route \
-            and i.idempotency_key = v.k and i.request_id = v.request)";
-        let text = self.text(&shape, false, || {
+        let text = self.text(&shape, [false, false], || {
+            // Parts of one statement do not see each other's rows, but what the first returns can be asked.
+            let keyed = shape.iter().any(|(kind, _)| *kind == Kind::Key);
             let part = |(n, (kind, _)): (usize, &(Kind, usize))| {
                 let spec = spec(*kind);
+                let taken = if keyed { taken(*kind, "key_rows") } else { "false".to_owned() };
                 let from = format!("json_to_recordset(${}::json) as v({})", n + 1, spec.columns);
-                let returning = if *kind == Kind::Key { "tenant_id, route, idempotency_key, request_id" } else { "1" };
+                let returning = if *kind == Kind::Key { "tenant_id, idempotency_key, request_id" } else { "1" };
                 let name = if *kind == Kind::Key { "key_rows".to_owned() } else { format!("p{n}") };
                 format!(
                     "{name} as ({} returning {returning})",
-                    spec.sql.replace("{v}", &from).replace("{taken}", TAKEN)
+                    spec.sql.replace("{v}", &from).replace("{taken}", &taken)
                 )
             };
             let parts: Vec<String> = shape.iter().enumerate().map(part).collect();
@@ -394,6 +446,55 @@ impl Batches {
             changed.insert(kind, row.try_get::<i64, _>(n)? as u64);
         }
         Ok(Changed(changed))
+    }
+}
+
+type AnyQuery = sqlx::query::Query<'static, sqlx::Any, sqlx::any::AnyArguments>;
+
+fn bind_all(mut full: AnyQuery, group: &[(Kind, usize)], rows: &mut HashMap<Kind, Rows>) -> AnyQuery {
+    for (kind, size) in group {
+        let Rows { count, values } = rows.remove(kind).unwrap_or_default();
+        let width = values.len() / count.max(1);
+        for value in values {
+            full = match value {
+                Val::Null => full.bind(None::<i64>),
+                Val::Int(n) => full.bind(n),
+                Val::Text(text) => full.bind(text),
+                Val::Shared(text) => full.bind(text.to_string()),
+            };
+        }
+        for _ in 0..(size - count) * width {
+            full = full.bind(None::<i64>);
+        }
+    }
+    full
+}
+
+/// How many rows each statement of a text changed.
+async fn affected(conn: &mut AnyConnection, full: AnyQuery) -> Result<Vec<u64>, sqlx::Error> {
+    let mut counts = Vec::with_capacity(8);
+    let mut results = conn.fetch_many(full);
+    while let Some(result) = results.try_next().await? {
+        if let Either::Left(done) = result {
+            counts.push(done.rows_affected());
+        }
+    }
+    Ok(counts)
+}
+
+/// The row's Idempotency-Key is in force because this very request put it there.
+fn taken(kind: Kind, keys: &str) -> String {
+    let request = if kind == Kind::Notification { "coalesce(v.request, v.id)" } else { "v.request" };
+    format!(
+        "exists (select 1 from {keys} i where i.tenant_id = v.t and i.idempotency_key = v.k and i.request_id = {request})"
+    )
+}
+
+fn together(kind: Kind) -> u8 {
+    match kind {
+        Kind::Key | Kind::Notification | Kind::Content => 0,
+        Kind::Attempt | Kind::Finish => 1,
+        _ => 2,
     }
 }
 

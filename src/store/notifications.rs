@@ -7,7 +7,7 @@ use serde::Serialize;
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AnyExecutor, Row, query, query_scalar};
 
-use super::batch::{Batch, Kind, Val};
+use super::batch::{Batch, Kind, Val, status_number};
 use super::{Engine, Statement, StoreResult, json_column, like_pattern, to_json};
 use crate::clock::Timestamp;
 use crate::content::{Content, Recipient};
@@ -61,13 +61,13 @@ pub struct Born<'a> {
     pub reason: Option<&'a str>,
     pub due_at: Option<Timestamp>,
     pub leased: bool,
-    pub attempts: i64,
+    /// An attempt is open from birth.
     pub attempt_began_at: Option<Timestamp>,
 }
 
 impl NewNotification {
-    /// Adds its row. `key`: the Idempotency-Key's route and text, without which it is not stored.
-    pub fn push(&self, batch: &mut Batch, born: &Born<'_>, key: Option<(&'static str, &str)>) {
+    /// Adds its row. `key`: the stored Idempotency-Key, without which it is not stored.
+    pub fn push(&self, batch: &mut Batch, born: &Born<'_>, key: Option<&Arc<str>>) {
         let d = &self.delivery;
         let at = |t: Option<Timestamp>| Val::from(t.map(|t| t.0));
         batch.push(
@@ -75,30 +75,27 @@ impl NewNotification {
             [
                 (&d.tenant.0).into(),
                 (&d.id.0).into(),
-                (&d.request_id).into(),
+                Some(&d.request_id).filter(|r| **r != d.id.0).into(),
                 d.branch.as_ref().into(),
-                d.recipient.contact_id.clone().into(),
-                self.appointment_id.clone().into(),
+                d.recipient.contact_id.as_deref().into(),
+                self.appointment_id.as_deref().into(),
                 (&d.kind).into(),
-                d.category.as_str().into(),
                 self.recipient.as_str().into(),
-                self.chain.as_str().into(),
+                Some(self.chain.as_str()).filter(|_| d.chain.len() > 1).into(),
                 (&d.channel).into(),
                 d.address.as_ref().into(),
-                (&d.lane).into(),
+                Some(&d.lane).filter(|lane| ***lane != *d.channel).into(),
                 d.category.priority().into(),
-                born.status.as_str().into(),
+                status_number(born.status).into(),
                 born.reason.into(),
                 at(born.due_at),
                 Some(&d.lease).filter(|_| born.leased).into(),
-                born.attempts.into(),
                 at(born.attempt_began_at),
                 at(d.send_at),
                 at(d.expires_at),
                 self.content.as_deref().into(),
                 d.created_at.0.into(),
-                key.map(|(route, _)| route).into(),
-                key.map(|(_, key)| key).into(),
+                key.into(),
             ],
         );
     }
@@ -284,55 +281,57 @@ pub async fn find_shared_content(
     text.as_deref().map(parse_content).transpose()
 }
 
-/// The stored first answer of an Idempotency-Key.
+/// The first answer of an Idempotency-Key.
 pub struct FirstAnswer {
     pub body_hash: String,
+    pub request_id: String,
     pub status: u16,
-    pub response: String,
+    /// `None`: one notification that was simply queued or scheduled.
+    pub response: Option<String>,
 }
 
+/// `key`: as stored, with its route.
 pub async fn find_first_answer(
     db: impl AnyExecutor<'_>,
     tenant: &TenantId,
-    route: &str,
     key: &str,
     now: Timestamp,
 ) -> StoreResult<Option<FirstAnswer>> {
     let row = query(
-        "select body_hash, status, response from idempotency_keys \
-         where tenant_id = $1 and route = $2 and idempotency_key = $3 and created_at >= $4",
+        "select body_hash, request_id, status, response from idempotency_keys \
+         where tenant_id = $1 and idempotency_key = $2 and created_at >= $3",
     )
     .bind(tenant.as_str())
-    .bind(route)
     .bind(key)
     .bind(now.0 - 86_400_000)
     .fetch_optional(db)
     .await?;
     row.map(|r| {
-        Ok(FirstAnswer { body_hash: r.try_get(0)?, status: r.try_get::<i64, _>(1)? as u16, response: r.try_get(2)? })
+        Ok(FirstAnswer {
+            body_hash: r.try_get(0)?,
+            request_id: r.try_get(1)?,
+            status: r.try_get::<i64, _>(2)? as u16,
+            response: r.try_get(3)?,
+        })
     })
     .transpose()
 }
 
+/// Replaces a first answer by the final one the caller waited for.
 pub async fn update_first_answer(
     db: impl AnyExecutor<'_>,
     tenant: &TenantId,
-    route: &str,
     key: &str,
     status: u16,
     response: &str,
 ) -> StoreResult<()> {
-    query(
-        "update idempotency_keys set status = $4, response = $5 \
-         where tenant_id = $1 and route = $2 and idempotency_key = $3",
-    )
-    .bind(tenant.as_str())
-    .bind(route)
-    .bind(key)
-    .bind(i64::from(status))
-    .bind(response)
-    .execute(db)
-    .await?;
+    query("update idempotency_keys set status = $3, response = $4 where tenant_id = $1 and idempotency_key = $2")
+        .bind(tenant.as_str())
+        .bind(key)
+        .bind(i64::from(status))
+        .bind(response)
+        .execute(db)
+        .await?;
     Ok(())
 }
 

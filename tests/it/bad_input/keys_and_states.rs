@@ -68,7 +68,7 @@ on_each_store!(b20_a_used_idempotency_key_with_another_body_is_refused, async |a
 on_each_store!(b21_a_key_in_flight_is_told_to_wait, async |app: TestApp| {
     let door = Door::to(app).await;
     let tenant = door.shop.id.as_str().into();
-    let running = door.app.app.enter(&tenant, "order-1").unwrap();
+    let running = door.app.app.enter(&tenant, "POST /v1/notify order-1").unwrap();
     let answer = door.shop.post("/v1/notify", &hello()).header("idempotency-key", "order-1").await;
     answer.is_problem(409, "idempotency-in-flight");
     assert_eq!(answer.header("retry-after"), Some("1"));
