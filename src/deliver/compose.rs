@@ -4,10 +4,11 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use base64::Engine as _;
-use plugin_api::{Attachment, Message};
+use bytes::Bytes;
+use plugin_api::{Attachment, Host, Message};
 use serde_json::Value;
 
-use crate::content::{AttachmentSource, Body, Content, Recipient};
+use crate::content::{AttachmentSource, Body, Content, Recipient, StoredAttachment};
 use crate::store::notifications::Delivery;
 use crate::template::{Parts, Templates};
 use crate::tenant::{Account, Tenant};
@@ -16,11 +17,17 @@ use crate::tenant::{Account, Tenant};
 pub struct ComposeError {
     pub reason: &'static str,
     pub detail: String,
+    /// Later it may.
+    pub passing: bool,
 }
+
+/// The largest attachment that is fetched.
+const LARGEST: usize = 10 * 1024 * 1024;
 
 /// Makes the message of a delivery's current step.
 pub async fn compose(
     templates: &Templates,
+    host: &Host,
     tenant: &Tenant,
     account: &Account,
     d: &Delivery,
@@ -33,20 +40,15 @@ pub async fn compose(
         && rendered.text.chars().count() > most
     {
         let detail = format!("the text has more than the {most} characters that {} takes", provider.name);
-        return Err(ComposeError { reason: "too_long", detail });
+        return Err(ComposeError { reason: "too_long", detail, passing: false });
     }
     let mut attachments = Vec::new();
     if provider.attachments {
         for stored in &content.attachments {
-            let AttachmentSource::Base64(text) = &stored.source else { continue };
-            let bytes = base64::engine::general_purpose::STANDARD.decode(text).map_err(|_| ComposeError {
-                reason: "attachment_unreadable",
-                detail: format!("{} is not base64", stored.filename),
-            })?;
             attachments.push(Attachment {
                 filename: stored.filename.clone(),
                 content_type: stored.content_type.clone(),
-                content: bytes.into(),
+                content: bytes(host, stored).await?,
             });
         }
     }
@@ -65,6 +67,32 @@ pub async fn compose(
         attempt: d.attempts.max(1),
         memory,
     })
+}
+
+/// An attachment's bytes: stored, or fetched through the outbound rules.
+async fn bytes(host: &Host, stored: &StoredAttachment) -> Result<Bytes, ComposeError> {
+    let failed = |reason, what: &str, passing| ComposeError {
+        reason,
+        detail: format!("the attachment {} {what}", stored.filename),
+        passing,
+    };
+    match &stored.source {
+        AttachmentSource::Base64(text) => base64::engine::general_purpose::STANDARD
+            .decode(text)
+            .map(Bytes::from)
+            .map_err(|_| failed("attachment_unreadable", "is not base64", false)),
+        AttachmentSource::Url(text) => {
+            let url = host.guard.check_text(text).map_err(|e| failed("attachment_refused", &e.detail, false))?;
+            let answer = host.http.get(&url).send_reading(LARGEST).await;
+            let answer = answer.map_err(|e| failed("attachment_unreachable", &e.to_string(), true))?;
+            match answer.status {
+                200..=299 if answer.complete => Ok(answer.body),
+                200..=299 => Err(failed("attachment_too_large", "has more than 10 MiB, or ended early", false)),
+                429 | 500..=599 => Err(failed("attachment_unreachable", "can't be fetched now", true)),
+                status => Err(failed("attachment_refused", &format!("can't be fetched: {status}"), false)),
+            }
+        }
+    }
 }
 
 /// The parts of a message, before anything of the provider is added.
@@ -107,6 +135,7 @@ pub fn render(
     let rendered = templates.render(name, locale, parts, &data).map_err(|e| ComposeError {
         reason: if e.code == "control_characters" { "control_characters" } else { "template_failed" },
         detail: e.to_string(),
+        passing: false,
     })?;
     Ok(Text { subject: rendered.subject, text: rendered.text, html: rendered.html, headers: vec![] })
 }

@@ -104,10 +104,18 @@ async fn attempt(engine: &Arc<Engine>, lane: &Arc<Lane>, d: &mut Delivery, opene
     }
     let content = content(engine, d).await?;
     let memory = tenant.memory(&engine.db, account, d).await?;
-    let mut message = match compose(&engine.templates, &tenant, account, d, &content, memory).await {
-        Ok(message) => message,
-        Err(e) => return give_up(engine, &tenant, d, e.reason, Some(e.detail), now).await,
-    };
+    let mut message =
+        match compose(&engine.templates, engine.tenants.host(), &tenant, account, d, &content, memory).await {
+            Ok(message) => message,
+            // What can't be fetched now is an attempt that was not sent, and is tried again by the same rules.
+            Err(e) if e.passing => {
+                if !opened && !open(engine, account, d, now).await? {
+                    return Ok(Ended::Quiet);
+                }
+                return refused(engine, &tenant, account, d, SendError::not_sent(e.reason, e.detail), false, now).await;
+            }
+            Err(e) => return give_up(engine, &tenant, d, e.reason, Some(e.detail), now).await,
+        };
     let channel = match &account.channel {
         Ok(channel) => channel,
         Err(e) => return give_up(engine, &tenant, d, "account_unusable", Some(e.to_string()), now).await,

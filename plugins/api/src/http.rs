@@ -65,7 +65,7 @@ pub struct Request<'a> {
 pub struct Answer {
     pub status: u16,
     pub headers: HeaderMap,
-    /// At most [`BODY_LIMIT`] bytes.
+    /// At most [`BODY_LIMIT`] bytes, unless more were asked for.
     pub body: Bytes,
     /// The body ended where it said it would.
     pub complete: bool,
@@ -148,6 +148,11 @@ impl Request<'_> {
 
     /// Makes the call, once.
     pub async fn send(self) -> Result<Answer, SendError> {
+        self.send_reading(BODY_LIMIT).await
+    }
+
+    /// As [`Request::send`], for something to be fetched rather than said: reads up to `limit` bytes of the body.
+    pub async fn send_reading(self, limit: usize) -> Result<Answer, SendError> {
         let Self { http, request } = self;
         http.guard.check_literal(request.url())?;
         let client = http.client(request.url());
@@ -158,7 +163,7 @@ impl Request<'_> {
             Ok(Ok(response)) => response,
         };
         let mut body = Bytes::new();
-        let complete = timeout_at(deadline, read_body(&mut response, &mut body)).await.unwrap_or(false);
+        let complete = timeout_at(deadline, read_body(&mut response, &mut body, limit)).await.unwrap_or(false);
         let headers = std::mem::take(response.headers_mut());
         Ok(Answer { status: response.status().as_u16(), headers, body, complete })
     }
@@ -214,12 +219,12 @@ impl fmt::Debug for Answer {
 }
 
 /// Reads up to the limit into `body`; true if the end came before it. The usual one-piece answer is not copied.
-async fn read_body(response: &mut reqwest::Response, body: &mut Bytes) -> bool {
+async fn read_body(response: &mut reqwest::Response, body: &mut Bytes, limit: usize) -> bool {
     loop {
         match response.chunk().await {
-            Ok(Some(chunk)) if body.is_empty() && chunk.len() <= BODY_LIMIT => *body = chunk,
+            Ok(Some(chunk)) if body.is_empty() && chunk.len() <= limit => *body = chunk,
             Ok(Some(chunk)) => {
-                let room = BODY_LIMIT - body.len();
+                let room = limit - body.len();
                 let mut whole = BytesMut::from(std::mem::take(body));
                 whole.extend_from_slice(&chunk[..chunk.len().min(room)]);
                 *body = whole.freeze();
