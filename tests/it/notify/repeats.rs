@@ -103,6 +103,17 @@ on_each_store!(the_same_dedupe_key_is_sent_once_a_day_to_each_recipient, async |
     assert_eq!(shop.captured().await.len(), 3);
 });
 
+on_each_store!(one_person_named_twice_in_a_request_with_a_dedupe_key_gets_one_message, async |app: TestApp| {
+    let shop = app.shop().await;
+    let to = json!([{"phone": "3312345678"}, {"phone": "3312345679"}, {"phone": "+52 1 33 1234 5678"}]);
+    let answer = shop.notify(&with(json!({"to": to, "dedupeKey": "cita-1"}))).await;
+    let items = answer["notifications"].as_array().unwrap();
+    assert_eq!(texts(items, "status"), ["queued", "queued", "suppressed"]);
+    assert_eq!((&items[2]["id"], &items[2]["reason"]), (&items[0]["id"], &json!("duplicate")));
+    app.deliver_due().await;
+    assert_eq!(shop.captured().await.len(), 2);
+});
+
 on_each_store!(a_thousand_at_once_with_one_dedupe_key_send_once, async |app: TestApp| {
     let shop = app.shop().await;
     let body = with(json!({"dedupeKey": "cita-1"}));
