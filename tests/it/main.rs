@@ -6,5 +6,7 @@ mod support;
 
 mod bad_input;
 mod notify;
+mod secrets;
 mod store;
+mod tenants_are_apart;
 mod webhook;

@@ -1,6 +1,7 @@
 //! Every function of the store, directly, on both databases: they share one set of statements, and what one of them
 //! makes of it is not what the other does until it was tried.
 
+mod batches;
 mod lanes;
 mod notifications;
 mod settings;
@@ -8,7 +9,9 @@ mod settings;
 use recado::clock::Timestamp;
 use recado::ids::TenantId;
 use recado::settings::TenantSettings;
-use recado::store::{Db, Engine, tenants};
+use recado::store::batch::{Batch, Batches, Kind, Val};
+use recado::store::notifications::{self as store, Listed};
+use recado::store::{Db, Engine, StoreResult, tenants};
 use serde_json::{Value, json};
 
 use crate::support::TestStore;
@@ -42,17 +45,81 @@ async fn tenant(db: &Db, id: &str) -> TenantId {
     id
 }
 
-fn rows(rows: Value) -> String {
-    rows.to_string()
+/// Writes rows of one kind in a batch of their own; returns how many took effect. Values stand in the order of the
+/// kind's columns.
+async fn write<const N: usize>(db: &Db, kind: Kind, rows: &[[Value; N]]) -> StoreResult<u64> {
+    let mut batch = Batch::default();
+    for row in rows {
+        batch.push(kind, row.each_ref().map(val));
+    }
+    let mut conn = db.connect().await.unwrap();
+    Ok(Batches::new(db.engine).commit(&mut conn, batch, false).await?.count(kind))
+}
+
+fn val(value: &Value) -> Val {
+    match value {
+        Value::Null => Val::Null,
+        Value::Number(n) => n.as_i64().unwrap().into(),
+        Value::String(text) => text.as_str().into(),
+        other => other.to_string().into(),
+    }
+}
+
+/// The columns of a notification that waits, with some of them changed.
+fn notification(id: &str, changes: &Value) -> [Value; 26] {
+    let columns = [
+        ("tenant", json!("a")),
+        ("id", json!(id)),
+        ("request", json!(id)),
+        ("branch", Value::Null),
+        ("contact", Value::Null),
+        ("appointment", Value::Null),
+        ("kind", json!("note")),
+        ("category", json!("transactional")),
+        ("recipient", json!(r#"{"phone":"+521"}"#)),
+        ("chain", json!(r#"["sms"]"#)),
+        ("channel", json!("sms")),
+        ("address", json!("+521")),
+        ("lane", json!("sms")),
+        ("priority", json!(0)),
+        ("status", json!("queued")),
+        ("reason", Value::Null),
+        ("due", json!(NOW.0)),
+        ("token", Value::Null),
+        ("attempts", json!(0)),
+        ("began", Value::Null),
+        ("send_at", Value::Null),
+        ("expires_at", Value::Null),
+        ("content", json!(CONTENT)),
+        ("created", json!(NOW.0)),
+        ("route", Value::Null),
+        ("key", Value::Null),
+    ];
+    for name in changes.as_object().unwrap().keys() {
+        assert!(columns.iter().any(|(column, _)| column == name), "there is no {name}");
+    }
+    columns.map(|(column, usual)| changes.get(column).cloned().unwrap_or(usual))
+}
+
+const CONTENT: &str = r#"{"message":"Hola ñ \" ✓"}"#;
+
+async fn insert(db: &Db, id: &str, changes: Value) {
+    assert_eq!(write(db, Kind::Notification, &[notification(id, &changes)]).await.unwrap(), 1);
+}
+
+async fn find(db: &Db, id: &str) -> Listed {
+    store::find(&db.pool, &"a".into(), id).await.unwrap().unwrap()
 }
 
 #[test]
 fn every_function_of_the_store_is_tried_here() {
     let sources = [
         include_str!("../../src/store/mod.rs"),
+        include_str!("../../src/store/batch.rs"),
         include_str!("../../src/store/channels.rs"),
         include_str!("../../src/store/keys.rs"),
         include_str!("../../src/store/lanes.rs"),
+        include_str!("../../src/store/nodelay.rs"),
         include_str!("../../src/store/notifications.rs"),
         include_str!("../../src/store/sandbox.rs"),
         include_str!("../../src/store/suppressions.rs"),
@@ -62,6 +129,7 @@ fn every_function_of_the_store_is_tried_here() {
     assert_eq!(files, sources.len(), "a new file of the store belongs into this list");
     let tests = [
         include_str!("store.rs"),
+        include_str!("store/batches.rs"),
         include_str!("store/lanes.rs"),
         include_str!("store/notifications.rs"),
         include_str!("store/settings.rs"),

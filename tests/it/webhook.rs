@@ -341,10 +341,6 @@ on_each_store!(p8_a_late_owner_may_only_add_to_the_journal, PATIENT, async |app:
     let gate = Gate::start(200, id_of).await;
     let shop = shop_with(&app, &gate.url("/in")).await;
     let id = shop.send(&note(json!({}))).await;
-    let delivering = tokio::spawn({
-        let engine = Arc::clone(&app.app.engine);
-        async move { engine.run_until_idle().await }
-    });
     gate.holds(1).await;
     // This process hangs for longer than its leases; another takes over.
     app.clock.advance(2 * HOUR);
@@ -355,7 +351,7 @@ on_each_store!(p8_a_late_owner_may_only_add_to_the_journal, PATIENT, async |app:
     assert_eq!(found["attempts"][0]["error"]["reason"], "interrupted");
     let retry_at = due(&found);
     gate.let_through(1);
-    delivering.await.unwrap();
+    app.deliver_due().await;
     let found = shop.find(&id).await;
     assert_eq!(
         (&found["status"], due(&found)),

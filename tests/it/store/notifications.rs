@@ -3,61 +3,43 @@
 use std::sync::Arc;
 
 use recado::status::{Outcome, Status};
-use recado::store::notifications::{
-    self as store, AttemptRow, Claim, Delivery, EventRow, Filter, Finish, Hot, Listed, Start,
-};
-use recado::store::{StoreResult, sandbox};
+use recado::store::notifications::{Asked, Claim, Delivery, Filter};
+use recado::store::sandbox;
 
 use super::*;
-
-/// Stores a notification that waits, with these columns changed.
-pub(super) async fn insert(db: &Db, id: &str, changes: Value) {
-    let mut row = json!({
-        "tenant_id": "a", "notification_id": id, "request_id": id, "branch_id": null, "contact_id": null,
-        "appointment_id": null, "kind": "note", "category": "transactional", "recipient": r#"{"phone":"+521"}"#,
-        "chain": r#"["sms"]"#, "channel": "sms", "address": "+521", "lane": "sms", "priority": 0, "status": "queued",
-        "reason": null, "due_at": NOW.0, "lease_token": null, "attempts": 0, "attempt_began_at": null, "send_at": null,
-        "expires_at": null, "content": r#"{"message":"Hola ñ \" ✓"}"#, "created_at": NOW.0,
-    });
-    row.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
-    Hot::new(db.engine).insert(&db.pool, &rows(json!([row]))).await.unwrap();
-}
-
-async fn find(db: &Db, id: &str) -> Listed {
-    store::find(&db.pool, &"a".into(), id).await.unwrap().unwrap()
-}
 
 async fn claim(db: &Db, now: Timestamp, limit: usize) -> Vec<StoreResult<Delivery>> {
     let tenant = "a".into();
     let claim =
         Claim { tenant: &tenant, lane: "sms", now, lease_end: Timestamp(now.0 + 60_000), token: "token".into(), limit };
     let mut conn = db.connect().await.unwrap();
-    Hot::new(db.engine).claim(&mut conn, &claim).await.unwrap()
+    Asked::new(db.engine).claim(&mut conn, &claim).await.unwrap()
 }
 
-fn finish<'a>(id: &'a str, token: &'a str, status: &'a str, due: Option<i64>) -> Finish<'a> {
-    Finish {
-        t: "a",
-        id,
-        token,
-        status,
-        reason: Some("why"),
-        mid: Some("m1"),
-        due,
-        now: later(5).0,
-        step: 1,
-        channel: "email",
-        address: Some("ana@x.example"),
-        lane: "email",
-        tries: 2,
-        began: Some(NOW.0),
-    }
+fn finish(id: &str, token: &str, status: &str, due: Option<i64>) -> [Value; 14] {
+    let now = later(5).0;
+    [
+        json!("a"),
+        json!(id),
+        json!(token),
+        json!(status),
+        json!("why"),
+        json!("m1"),
+        json!(due),
+        json!(now),
+        json!(1),
+        json!("email"),
+        json!("ana@x.example"),
+        json!("email"),
+        json!(2),
+        json!(NOW.0),
+    ]
 }
 
 on_each_db!(a_row_is_read_as_it_was_written, async |db: &Db| {
     let changes = json!({
-        "request_id": "r1", "branch_id": "b1", "contact_id": "c1", "appointment_id": "p1", "category": "marketing",
-        "priority": 1, "send_at": later(1).0, "expires_at": later(2).0, "status": "scheduled", "due_at": later(1).0,
+        "request": "r1", "branch": "b1", "contact": "c1", "appointment": "p1", "category": "marketing",
+        "priority": 1, "send_at": later(1).0, "expires_at": later(2).0, "status": "scheduled", "due": later(1).0,
     });
     insert(db, "n1", changes).await;
     let row = find(db, "n1").await;
@@ -76,18 +58,19 @@ on_each_db!(a_row_is_read_as_it_was_written, async |db: &Db| {
     assert_eq!(row.content.as_deref(), Some(r#"{"message":"Hola ñ \" ✓"}"#));
     assert_eq!(row.recipient.phone.as_deref(), Some("+521"));
     assert!(store::find(&db.pool, &"b".into(), "n1").await.unwrap().is_none());
-    // The same id twice is refused, whatever else is in the batch.
-    let twice = rows(json!([{"tenant_id": "a", "notification_id": "n1"}]));
-    assert!(Hot::new(db.engine).insert(&db.pool, &twice).await.is_err());
+    // The same id twice is refused, and with it the whole batch.
+    let twice = [notification("n2", &json!({})), notification("n1", &json!({}))];
+    assert!(write(db, Kind::Notification, &twice).await.is_err());
+    assert!(store::find(&db.pool, &"a".into(), "n2").await.unwrap().is_none());
 });
 
 on_each_db!(due_rows_are_claimed_once_and_the_urgent_first, async |db: &Db| {
-    insert(db, "m1", json!({"category": "marketing", "priority": 1, "due_at": later(-9).0})).await;
-    insert(db, "n2", json!({"due_at": later(-1).0})).await;
-    insert(db, "n1", json!({"due_at": later(-5).0})).await;
-    insert(db, "later", json!({"status": "scheduled", "due_at": later(100).0})).await;
+    insert(db, "m1", json!({"category": "marketing", "priority": 1, "due": later(-9).0})).await;
+    insert(db, "n2", json!({"due": later(-1).0})).await;
+    insert(db, "n1", json!({"due": later(-5).0})).await;
+    insert(db, "later", json!({"status": "scheduled", "due": later(100).0})).await;
     insert(db, "other", json!({"lane": "email"})).await;
-    insert(db, "done", json!({"status": "sent", "due_at": null})).await;
+    insert(db, "done", json!({"status": "sent", "due": null})).await;
     let ids = |claimed: Vec<StoreResult<Delivery>>| -> Vec<String> {
         claimed.into_iter().map(|d| d.unwrap().id.to_string()).collect()
     };
@@ -104,8 +87,8 @@ on_each_db!(due_rows_are_claimed_once_and_the_urgent_first, async |db: &Db| {
 });
 
 on_each_db!(an_unreadable_row_does_not_take_the_others_along, async |db: &Db| {
-    insert(db, "n1", json!({"content": "not json", "due_at": later(-2).0})).await;
-    insert(db, "n2", json!({"recipient": "[1", "due_at": later(-1).0})).await;
+    insert(db, "n1", json!({"content": "not json", "due": later(-2).0})).await;
+    insert(db, "n2", json!({"recipient": "[1", "due": later(-1).0})).await;
     insert(db, "n3", json!({})).await;
     let claimed = claim(db, NOW, 9).await;
     assert_eq!(claimed.iter().filter(|c| c.is_err()).count(), 2);
@@ -113,37 +96,38 @@ on_each_db!(an_unreadable_row_does_not_take_the_others_along, async |db: &Db| {
 });
 
 on_each_db!(an_attempt_starts_only_under_its_lease, async |db: &Db| {
-    let hot = Hot::new(db.engine);
     for id in ["n1", "n2", "n3"] {
-        insert(db, id, json!({"lease_token": "token", "due_at": later(60_000).0})).await;
+        insert(db, id, json!({"token": "token", "due": later(60_000).0})).await;
     }
     assert!(store::cancel(&db.pool, &"a".into(), "n2", later(1)).await.unwrap());
-    let start = |id, token| Start { t: "a", id, token, now: later(2).0, due: later(9).0 };
+    let start = |id, token| [json!("a"), json!(id), json!(token), json!(later(2).0), json!(later(9).0)];
     let starts = [start("n1", "token"), start("n2", "token"), start("n3", "another")];
-    assert_eq!(hot.start(&db.pool, &starts).await.unwrap(), ["n1"]);
-    assert!(hot.start(&db.pool, &starts).await.unwrap().is_empty(), "it is open already");
+    assert_eq!(write(db, Kind::Start, &starts).await.unwrap(), 1);
+    assert_eq!(write(db, Kind::Start, &starts).await.unwrap(), 0, "it is open already");
+    let asked = json!([{"t": "a", "id": "n1", "token": "token"}, {"t": "a", "id": "n2", "token": "token"},
+        {"t": "a", "id": "n3", "token": "another"}, {"t": "b", "id": "n1", "token": "token"}]);
+    assert_eq!(Asked::new(db.engine).started(&db.pool, &asked).await.unwrap(), ["n1".to_owned()].into());
     let row = find(db, "n1").await;
     assert_eq!(
         (row.status, row.attempts, row.attempt_began_at, row.due_at),
         (Status::Sending, 1, Some(later(2)), Some(later(9)))
     );
     assert!(!store::cancel(&db.pool, &"a".into(), "n1", later(3)).await.unwrap(), "too late");
-    let release = rows(json!([{"t": "a", "id": "n1", "token": "token", "due": later(7).0},
-        {"t": "a", "id": "n3", "token": "another", "due": later(7).0}]));
-    hot.release(&db.pool, &release).await.unwrap();
+    let release = |id, token| [json!("a"), json!(id), json!(token), json!(later(7).0)];
+    assert_eq!(write(db, Kind::Release, &[release("n1", "token"), release("n3", "another")]).await.unwrap(), 1);
     let row = find(db, "n1").await;
     assert_eq!((row.status, row.attempts, row.due_at), (Status::Queued, 0, Some(later(7))), "as if it had never begun");
     assert_eq!(find(db, "n3").await.due_at, Some(later(60_000)), "not under somebody else's token");
+    let again = claim(db, later(7), 9).await.remove(0).unwrap();
+    assert_eq!((again.id.as_str(), again.attempts, again.step_attempts), ("n1", 0, 0));
 });
 
 on_each_db!(an_outcome_moves_the_row_only_under_its_lease, async |db: &Db| {
-    let hot = Hot::new(db.engine);
     for id in ["n1", "n2"] {
-        insert(db, id, json!({"status": "sending", "lease_token": "token", "attempts": 1, "due_at": later(60_000).0}))
-            .await;
+        insert(db, id, json!({"status": "sending", "token": "token", "attempts": 1, "due": later(60_000).0})).await;
     }
     let outcomes = [finish("n1", "token", "queued", Some(later(50).0)), finish("n2", "late", "sent", None)];
-    assert_eq!(hot.finish(&db.pool, &outcomes).await.unwrap(), 1);
+    assert_eq!(write(db, Kind::Finish, &outcomes).await.unwrap(), 1);
     let (moved, kept) = (find(db, "n1").await, find(db, "n2").await);
     assert_eq!(
         (moved.status, moved.reason.as_deref(), moved.message_id.as_deref()),
@@ -151,29 +135,32 @@ on_each_db!(an_outcome_moves_the_row_only_under_its_lease, async |db: &Db| {
     );
     assert_eq!((moved.channel.as_str(), moved.due_at, kept.status), ("email", Some(later(50)), Status::Sending));
     let end = [finish("n2", "token", "sent", None)];
-    assert_eq!(hot.finish(&db.pool, &end).await.unwrap(), 1);
-    assert_eq!(hot.finish(&db.pool, &end).await.unwrap(), 0, "an end is an end");
+    assert_eq!(write(db, Kind::Finish, &end).await.unwrap(), 1);
+    assert_eq!(write(db, Kind::Finish, &end).await.unwrap(), 0, "an end is an end");
     assert_eq!((find(db, "n2").await.status, find(db, "n2").await.due_at), (Status::Sent, None));
 });
 
 on_each_db!(the_journal_takes_a_late_result_once, async |db: &Db| {
-    let hot = Hot::new(db.engine);
-    let row = |n, outcome, error| AttemptRow {
-        t: "a",
-        id: "n1",
-        n,
-        channel: "sms",
-        provider: "twilio",
-        outcome,
-        began: NOW.0,
-        finished: later(3).0,
-        http: Some(503),
-        mid: Some("m"),
-        reason: Some("interrupted"),
-        error,
+    let row = |n, outcome, error: Option<&str>| {
+        [
+            json!("a"),
+            json!("n1"),
+            json!(n),
+            json!("sms"),
+            json!("twilio"),
+            json!(outcome),
+            json!(NOW.0),
+            json!(later(3).0),
+            json!(503),
+            json!("m"),
+            json!("interrupted"),
+            json!(error),
+        ]
     };
-    hot.journal(&db.pool, &[row(1, "unknown", None), row(2, "rejected", Some("no"))]).await.unwrap();
-    hot.journal(&db.pool, &[row(1, "accepted", Some("late")), row(2, "accepted", Some("later"))]).await.unwrap();
+    let first = [row(1, "unknown", None), row(2, "rejected", Some("no"))];
+    assert_eq!(write(db, Kind::Attempt, &first).await.unwrap(), 2);
+    let second = [row(1, "accepted", Some("late")), row(2, "accepted", Some("later"))];
+    assert_eq!(write(db, Kind::Attempt, &second).await.unwrap(), 1);
     let found = store::attempts(&db.pool, &"a".into(), "n1").await.unwrap();
     assert_eq!(
         found.iter().map(|a| (a.number, a.outcome)).collect::<Vec<_>>(),
@@ -188,15 +175,8 @@ on_each_db!(the_journal_takes_a_late_result_once, async |db: &Db| {
 });
 
 on_each_db!(events_come_in_their_order, async |db: &Db| {
-    let event = |event_id: &str, event| EventRow {
-        t: "a",
-        id: "n1",
-        event_id: event_id.into(),
-        event,
-        detail: Some("ñ"),
-        at: NOW.0,
-    };
-    Hot::new(db.engine).insert_events(&db.pool, &[event("2", "second"), event("1", "first")]).await.unwrap();
+    let event = |event_id, event| [json!("a"), json!("n1"), json!(event_id), json!(event), json!("ñ"), json!(NOW.0)];
+    write(db, Kind::Event, &[event("2", "second"), event("1", "first")]).await.unwrap();
     let found = store::events(&db.pool, &"a".into(), "n1").await.unwrap();
     assert_eq!(found.iter().map(|e| e.event.as_str()).collect::<Vec<_>>(), ["first", "second"]);
     assert_eq!((found[0].detail.as_deref(), found[0].at), (Some("ñ"), NOW));
@@ -204,10 +184,10 @@ on_each_db!(events_come_in_their_order, async |db: &Db| {
 });
 
 on_each_db!(an_idempotency_key_is_taken_once_a_day, async |db: &Db| {
-    let (pool, hot, a) = (&db.pool, Hot::new(db.engine), TenantId::from("a"));
+    let (pool, a) = (&db.pool, TenantId::from("a"));
     let take = async |tenant: &str, at: Timestamp| {
-        let row = json!({"t": tenant, "route": "POST /x", "k": "key", "h": "hash", "status": 202, "response": "{}", "now": at.0});
-        hot.take_idempotency_keys(pool, &rows(json!([row]))).await.unwrap().len()
+        let row = [json!(tenant), json!("POST /x"), json!("key"), json!("hash"), json!("r1"), json!("{}"), json!(at.0)];
+        write(db, Kind::Key, &[row]).await.unwrap()
     };
     assert_eq!((take("a", NOW).await, take("a", later(1)).await, take("b", later(1)).await), (1, 0, 1));
     let first = |at| store::find_first_answer(pool, &a, "POST /x", "key", at);
@@ -221,10 +201,10 @@ on_each_db!(an_idempotency_key_is_taken_once_a_day, async |db: &Db| {
 });
 
 on_each_db!(a_dedupe_key_is_taken_once_a_day_for_each_recipient, async |db: &Db| {
-    let (pool, hot, a) = (&db.pool, Hot::new(db.engine), TenantId::from("a"));
-    let take = async |id: &str, recipient: &str, at: Timestamp| {
-        let row = json!({"t": "a", "k": "key", "r": recipient, "id": id, "now": at.0});
-        hot.take_dedupe_keys(pool, &rows(json!([row]))).await.unwrap()
+    let (pool, a) = (&db.pool, TenantId::from("a"));
+    let take = async |id: &str, recipient: &str, at: Timestamp| -> Vec<String> {
+        let row = json!([{"t": "a", "k": "key", "r": recipient, "id": id, "now": at.0}]);
+        Asked::new(db.engine).take_dedupe_keys(pool, &row).await.unwrap().into_iter().collect()
     };
     assert_eq!(take("n1", "+521", NOW).await, ["n1"]);
     assert!(take("n2", "+521", later(1)).await.is_empty());
@@ -235,8 +215,9 @@ on_each_db!(a_dedupe_key_is_taken_once_a_day_for_each_recipient, async |db: &Db|
 });
 
 on_each_db!(content_of_many_is_kept_once, async |db: &Db| {
-    let row = json!([{"t": "a", "r": "r1", "c": r#"{"template":"welcome","data":{"x":1}}"#}, {"t": "a", "r": "r2", "c": "rubbish"}]);
-    Hot::new(db.engine).insert_contents(&db.pool, &rows(row)).await.unwrap();
+    let row = |request, content| [json!("a"), json!(request), json!(content), Value::Null, Value::Null];
+    let contents = [row("r1", r#"{"template":"welcome","data":{"x":1}}"#), row("r2", "rubbish")];
+    write(db, Kind::Content, &contents).await.unwrap();
     let find = async |tenant: &str, request: &str| store::find_shared_content(&db.pool, &tenant.into(), request).await;
     assert_eq!(find("a", "r1").await.unwrap().unwrap().data["x"], 1);
     assert!(find("a", "r2").await.is_err());
@@ -245,11 +226,21 @@ on_each_db!(content_of_many_is_kept_once, async |db: &Db| {
 
 on_each_db!(the_sandbox_lists_what_it_took_newest_first, async |db: &Db| {
     let message = |sid: &str, channel: &str| {
-        json!({"t": "a", "sid": sid, "id": "n1", "channel": channel, "recipient": r#"{"phone":"+521"}"#, "subject": null,
-            "body": "Hola", "html": null, "actions": r#"[{"title":"Sí","value":"yes"}]"#, "now": NOW.0})
+        [
+            json!("a"),
+            json!(sid),
+            json!("n1"),
+            json!(channel),
+            json!(r#"{"phone":"+521"}"#),
+            Value::Null,
+            json!("Hola"),
+            Value::Null,
+            json!(r#"[{"title":"Sí","value":"yes"}]"#),
+            json!(NOW.0),
+        ]
     };
-    let all = json!([message("s1", "sms"), message("s2", "email"), message("s3", "sms")]);
-    Hot::new(db.engine).capture(&db.pool, &rows(all)).await.unwrap();
+    let all = [message("s1", "sms"), message("s2", "email"), message("s3", "sms")];
+    write(db, Kind::Captured, &all).await.unwrap();
     let ids = async |tenant: &str, channel: Option<&str>, before: Option<&str>, limit: usize| -> Vec<String> {
         let listed = sandbox::list(&db.pool, &tenant.into(), channel, before, limit).await.unwrap();
         listed.into_iter().map(|m| m.id).collect()
@@ -268,7 +259,7 @@ on_each_db!(only_the_failed_are_revived_and_only_the_waiting_cancelled, async |d
         insert(
             db,
             status.as_str(),
-            json!({"status": status.as_str(), "due_at": null, "attempts": u8::from(status == Status::Sending)}),
+            json!({"status": status.as_str(), "due": null, "attempts": u8::from(status == Status::Sending)}),
         )
         .await;
     }
@@ -288,8 +279,8 @@ on_each_db!(only_the_failed_are_revived_and_only_the_waiting_cancelled, async |d
 });
 
 on_each_db!(leases_of_a_dead_process_are_void, async |db: &Db| {
-    insert(db, "n1", json!({"lease_token": "dead", "due_at": later(60_000).0})).await;
-    insert(db, "n2", json!({"status": "scheduled", "due_at": later(60_000).0})).await;
+    insert(db, "n1", json!({"token": "dead", "due": later(60_000).0})).await;
+    insert(db, "n2", json!({"status": "scheduled", "due": later(60_000).0})).await;
     assert_eq!(store::void_leases_any_tenant(&db.pool, NOW).await.unwrap(), 1);
     assert_eq!((find(db, "n1").await.due_at, find(db, "n2").await.due_at), (Some(NOW), Some(later(60_000))));
 });
@@ -306,15 +297,15 @@ on_each_db!(the_oldest_due_work_is_known, async |db: &Db| {
 
 on_each_db!(the_list_is_the_tenants_own_and_as_narrow_as_asked, async |db: &Db| {
     for n in 1..=5 {
-        insert(db, &format!("n{n}"), json!({"kind": format!("kind{n}"), "created_at": later(n).0})).await;
+        insert(db, &format!("n{n}"), json!({"kind": format!("kind{n}"), "created": later(n).0})).await;
     }
-    insert(db, "x1", json!({"tenant_id": "b"})).await;
+    insert(db, "x1", json!({"tenant": "b"})).await;
     let odd = r#"{"phone":"+521","name":"Zoë 50%_\\ \"Q\""}"#;
     insert(
         db,
         "n6",
         json!({"recipient": odd, "address": null, "status": "failed", "channel": "email", "category": "marketing",
-        "contact_id": "c1", "appointment_id": "p1", "branch_id": "b1", "request_id": "r1", "created_at": later(6).0}),
+        "contact": "c1", "appointment": "p1", "branch": "b1", "request": "r1", "created": later(6).0}),
     )
     .await;
     let ids = async |filter: Filter, limit: usize| -> Vec<String> {

@@ -4,7 +4,7 @@ use recado::ids::{BranchId, KeyId};
 use recado::status::Category;
 use recado::store::channels::{self, AccountRow, IntegrationRow};
 use recado::store::keys::{self, KeyRow};
-use recado::store::{notifications::Hot, suppressions};
+use recado::store::{notifications::Asked, suppressions};
 
 use super::*;
 
@@ -120,13 +120,12 @@ on_each_db!(channel_settings_are_replaced_and_removed_level_by_level, async |db:
 });
 
 on_each_db!(what_a_plugin_remembers_is_found_by_account_and_address, async |db: &Db| {
-    let (pool, hot) = (&db.pool, Hot::new(db.engine));
+    let pool = &db.pool;
     let a = TenantId::from("a");
-    let remember = |memory: &str| {
-        rows(json!([{"t": "a", "account": "chatwoot#default", "address": "+52", "memory": memory, "now": NOW.0}]))
-    };
-    hot.remember(pool, &remember(r#"{"contact": 1}"#)).await.unwrap();
-    hot.remember(pool, &remember(r#"{"contact": 2, "ñ": "✓"}"#)).await.unwrap();
+    for memory in [r#"{"contact": 1}"#, r#"{"contact": 2, "ñ": "✓"}"#] {
+        let row = [json!("a"), json!("chatwoot#default"), json!("+52"), json!(memory), json!(NOW.0)];
+        write(db, Kind::Memory, &[row]).await.unwrap();
+    }
     let find = async |tenant: &str, account: &str, address: &str| {
         channels::find_memory(pool, &tenant.into(), account, address).await.unwrap()
     };
@@ -137,7 +136,7 @@ on_each_db!(what_a_plugin_remembers_is_found_by_account_and_address, async |db: 
 });
 
 on_each_db!(suppressions_count_for_their_category_and_tenant, async |db: &Db| {
-    let (pool, hot) = (&db.pool, Hot::new(db.engine));
+    let pool = &db.pool;
     let (a, b) = (TenantId::from("a"), TenantId::from("b"));
     assert!(!suppressions::any(pool, &a).await.unwrap());
     for (address, category) in [("+521", "all"), ("+522", "marketing"), ("+522", "all"), ("+523", "marketing")] {
@@ -152,13 +151,12 @@ on_each_db!(suppressions_count_for_their_category_and_tenant, async |db: &Db| {
     assert!(find(&a, "+523", Category::Transactional).await.is_none());
     assert!(find(&a, "+523", Category::Marketing).await.is_some());
     assert!(find(&b, "+521", Category::Marketing).await.is_none());
-    let asked = rows(json!([
+    let asked = json!([
         {"t": "a", "id": "n1", "a": "+521", "c": "transactional"}, {"t": "a", "id": "n2", "a": "+523", "c": "transactional"},
         {"t": "a", "id": "n3", "a": "+523", "c": "marketing"}, {"t": "b", "id": "n4", "a": "+521", "c": "marketing"},
-    ]));
-    let mut found = hot.suppressed(pool, &asked).await.unwrap();
-    found.sort();
-    assert_eq!(found, [("n1".to_owned(), "asked".to_owned()), ("n3".to_owned(), "asked".to_owned())]);
+    ]);
+    let found = Asked::new(db.engine).suppressed(pool, &asked).await.unwrap();
+    assert_eq!(found, [("n1", "asked"), ("n3", "asked")].map(|(id, why)| (id.to_owned(), why.to_owned())).into());
     let list = async |after: Option<(&str, &str)>, limit: usize| -> Vec<(String, String)> {
         let listed = suppressions::list(pool, &a, after, limit).await.unwrap();
         listed.into_iter().map(|s| (s.address, s.category)).collect()
