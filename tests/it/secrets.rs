@@ -1,13 +1,15 @@
 //! Marked secrets in every credential, and then a search for the marks in everything that comes out.
 
-use std::io::Write;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::http::Method;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use plugin_api::conformance::{Behaviour, HttpDouble};
 use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpListener;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::prelude::*;
 
@@ -19,7 +21,7 @@ const MARKS: [&str; 4] =
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 
-impl Write for Log {
+impl std::io::Write for Log {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         self.0.lock().unwrap().extend_from_slice(bytes);
         Ok(bytes.len())
@@ -51,6 +53,31 @@ impl Output {
             }
         }
     }
+}
+
+/// A mail server that lets nobody in: the password is used, and refused.
+async fn mail_server() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let (reader, mut writer) = stream.into_split();
+                let mut lines = BufReader::new(reader).lines();
+                writer.write_all(b"220 mail.example\r\n").await?;
+                while let Some(line) = lines.next_line().await? {
+                    let reply = match line.split(' ').next().unwrap_or_default() {
+                        "EHLO" => "250-mail.example\r\n250 AUTH PLAIN\r\n",
+                        "AUTH" => "535 5.7.8 not you\r\n",
+                        _ => "221 bye\r\n",
+                    };
+                    writer.write_all(reply.as_bytes()).await?;
+                }
+                std::io::Result::Ok(())
+            });
+        }
+    });
+    port
 }
 
 /// On one thread, so that the log of other tests stays out of it, and theirs has none of it.
@@ -95,7 +122,7 @@ async fn search(store: TestStore) {
         (
             "email",
             "smtp",
-            json!({"host": "127.0.0.1", "port": sink.address().port(), "security": "none", "username": "u", "password": MARKS[2], "from": "a@x.example"}),
+            json!({"host": "127.0.0.1", "port": mail_server().await, "security": "none", "username": "u", "password": MARKS[2], "from": "a@x.example"}),
         ),
         ("webhook", "webhook", json!({"url": sink.url("/in"), "secret": webhook_secret})),
     ];
@@ -116,8 +143,15 @@ async fn search(store: TestStore) {
         say("PUT", &path, Some(json!({"provider": provider, "settings": {"url": settings, "apiAccessToken": [MARKS[0]], "secret": MARKS[3], "password": {"x": MARKS[2]}}}))).await;
         say("GET", &path, None).await.expect(200);
         say("POST", &format!("{path}/test"), None).await.expect(200);
-        say("POST", &format!("{path}/test"), Some(json!({"to": {"phone": "3312345678", "email": "ana@x.example"}})))
+        if *channel != "chatwoot" {
+            // There the outcome would be unknown, and the answer wait for a better one.
+            say(
+                "POST",
+                &format!("{path}/test"),
+                Some(json!({"to": {"phone": "3312345678", "email": "ana@x.example"}})),
+            )
             .await;
+        }
     }
     say("GET", "/v1/channels", None).await.expect(200);
     say("POST", "/v1/channels/test", None).await.expect(200);
@@ -143,6 +177,8 @@ async fn search(store: TestStore) {
             app.deliver_due().await;
             say("GET", &format!("/v1/notifications/{id}"), None).await.expect(200);
         }
+        // Long enough for a circuit that opened to let the next ones through.
+        app.advance(Duration::from_secs(600)).await;
     }
     for path in
         ["/v1/notifications", "/v1/sandbox/messages", "/v1/suppressions", "/metrics", "/openapi.json", "/readyz"]
@@ -166,7 +202,10 @@ async fn search(store: TestStore) {
         assert!(sent.iter().any(|s| s.contains(used)), "what is to stay secret was in use");
     }
 
-    out.0.extend(dump(&app.app.db).await.into_iter().map(|(table, row)| (format!("table {table}"), row)));
+    let dumped = dump(&app.app.db).await;
+    let address = sink.address().to_string();
+    assert!(dumped.iter().any(|(table, row)| table == "integrations" && row.contains(&address)), "the dump is whole");
+    out.0.extend(dumped.into_iter().map(|(table, row)| (format!("table {table}"), row)));
     out.0.push(("Debug of the configuration".into(), format!("{:?}", app.app.config.load())));
     app.may_leave_work();
     let files: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|f| f.unwrap().path()).collect();
