@@ -4,7 +4,7 @@ use futures_util::future::join_all;
 
 use super::*;
 
-const DAY: Duration = Duration::from_secs(24 * 3600);
+const DAY: Duration = Duration::from_hours(24);
 
 on_each_store!(a_repeated_request_gets_the_first_answer_again, async |app: TestApp| {
     let shop = app.shop().await;

@@ -88,9 +88,8 @@ impl TestApp {
     /// Sends whatever is due at the present moment.
     pub async fn deliver_due(&self) {
         let done = tokio::time::timeout(Duration::from_secs(30), self.app.engine.run_until_idle()).await;
-        if done.is_err() {
-            panic!("the engine finds no end; in memory, under way, open circuits: {:?}", self.app.engine.figures());
-        }
+        let state = self.app.engine.figures();
+        assert!(done.is_ok(), "the engine finds no end; in memory, under way, open circuits: {state:?}");
     }
 
     /// Moves the clock, then sends what fell due.
