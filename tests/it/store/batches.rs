@@ -1,21 +1,14 @@
 //! Batches: rows of several kinds in one commit, alike on both databases whatever their number.
 
+use recado::status::Outcome;
+use recado::store::batch::outcome_number;
 use recado::store::notifications::Asked;
 use sqlx::Executor;
 
 use super::*;
 
-const ROUTE: &str = "POST /v1/notify";
-
-fn key(name: &str, request: &str) -> [Value; 7] {
-    [json!("a"), json!(ROUTE), json!(name), json!("hash"), json!(request), json!("{}"), json!(NOW.0)]
-}
-
-fn under(key: &str, changes: Value) -> Value {
-    let mut changes = changes;
-    changes["route"] = json!(ROUTE);
-    changes["key"] = json!(key);
-    changes
+fn key(name: &str, request: &str) -> [Value; 6] {
+    [json!("a"), json!(name), json!("hash"), json!(request), json!("{}"), json!(NOW.0)]
 }
 
 async fn commit(db: &Db, batch: Batch) -> StoreResult<recado::store::batch::Changed> {
@@ -46,9 +39,9 @@ on_each_db!(what_came_under_a_used_key_is_not_stored, async |db: &Db| {
     let batch = |request: &str, name: &str| {
         let mut batch = Batch::default();
         batch.push(Kind::Key, key(name, request).each_ref().map(val));
-        let row = notification(request, &under(name, json!({"request": request, "content": null})));
+        let row = notification(request, &json!({"k": name, "content": null}));
         batch.push(Kind::Notification, row.each_ref().map(val));
-        let content = [json!("a"), json!(request), json!(CONTENT), json!(ROUTE), json!(name)];
+        let content = [json!("a"), json!(request), json!(CONTENT), json!(name)];
         batch.push(Kind::Content, content.each_ref().map(val));
         batch
     };
@@ -71,8 +64,8 @@ on_each_db!(what_came_under_a_used_key_is_not_stored, async |db: &Db| {
 });
 
 on_each_db!(every_kind_fits_into_one_batch, async |db: &Db| {
-    for id in ["f", "s", "r"] {
-        insert(db, id, json!({"token": "token", "due": later(9).0})).await;
+    for id in ["f", "s", "r", "m"] {
+        insert(db, id, json!({"lease_token": "token", "due_at": later(9).0})).await;
     }
     let mut batch = Batch::default();
     let now = json!(NOW.0);
@@ -84,22 +77,8 @@ on_each_db!(every_kind_fits_into_one_batch, async |db: &Db| {
     batch.push(Kind::Release, [json!("a"), json!("r"), json!("token"), now.clone()].each_ref().map(val));
     batch.push(Kind::Start, [json!("a"), json!("s"), json!("token"), now.clone(), now.clone()].each_ref().map(val));
     batch.push(Kind::Memory, [json!("a"), json!("acc"), json!("+521"), json!("{}"), now.clone()].each_ref().map(val));
-    let finish = [
-        json!("a"),
-        json!("f"),
-        json!("token"),
-        json!("sent"),
-        none.clone(),
-        json!("m"),
-        none.clone(),
-        now.clone(),
-        json!(0),
-        json!("sms"),
-        json!("+521"),
-        json!("sms"),
-        json!(1),
-        now.clone(),
-    ];
+    let sent = json!(status_number(Status::Sent));
+    let finish = [json!("a"), json!("f"), json!("token"), sent, none.clone(), json!("m"), none.clone(), now.clone()];
     batch.push(Kind::Finish, finish.each_ref().map(val));
     let attempt = [
         json!("a"),
@@ -107,7 +86,7 @@ on_each_db!(every_kind_fits_into_one_batch, async |db: &Db| {
         json!(1),
         json!("sms"),
         json!("x"),
-        json!("accepted"),
+        json!(outcome_number(Outcome::Accepted)),
         now.clone(),
         now.clone(),
         none.clone(),
@@ -129,9 +108,23 @@ on_each_db!(every_kind_fits_into_one_batch, async |db: &Db| {
         now.clone(),
     ];
     batch.push(Kind::Captured, captured.each_ref().map(val));
+    let advance = [
+        json!("a"),
+        json!("m"),
+        json!("token"),
+        json!(status_number(Status::Queued)),
+        none.clone(),
+        now.clone(),
+        now.clone(),
+        json!(1),
+        json!("email"),
+        none.clone(),
+        json!("email"),
+    ];
+    batch.push(Kind::Advance, advance.each_ref().map(val));
     batch.push(Kind::Key, key("k", "n").each_ref().map(val));
-    batch.push(Kind::Notification, notification("n", &under("k", json!({"request": "n"}))).each_ref().map(val));
-    batch.push(Kind::Content, [json!("a"), json!("n"), json!(CONTENT), none.clone(), none].each_ref().map(val));
+    batch.push(Kind::Notification, notification("n", &json!({"k": "k"})).each_ref().map(val));
+    batch.push(Kind::Content, [json!("a"), json!("n"), json!(CONTENT), none].each_ref().map(val));
     let changed = commit(db, batch).await.unwrap();
     let kinds = [
         Kind::Key,
@@ -139,6 +132,7 @@ on_each_db!(every_kind_fits_into_one_batch, async |db: &Db| {
         Kind::Content,
         Kind::Attempt,
         Kind::Finish,
+        Kind::Advance,
         Kind::Start,
         Kind::Release,
         Kind::Memory,
@@ -161,7 +155,7 @@ on_each_db!(one_bad_row_leaves_nothing_of_its_batch_and_the_connection_usable, a
     for open in [false, true] {
         let mut batch = Batch::default();
         batch.push(Kind::Notification, notification("good", &json!({})).each_ref().map(val));
-        batch.push(Kind::Notification, notification("bad", &json!({"status": "no such status"})).each_ref().map(val));
+        batch.push(Kind::Notification, notification("bad", &json!({"status": 99})).each_ref().map(val));
         if open {
             conn.execute("begin").await.unwrap();
         }

@@ -73,8 +73,8 @@ on_each_db!(a_lease_is_renewed_given_up_and_voided, async |db: &Db| {
 on_each_db!(a_lane_sleeps_until_its_next_work_unless_somebody_added_some, async |db: &Db| {
     let a = TenantId::from("a");
     touch(db, "n1", &[("sms", NOW.0)], NOW).await;
-    insert(db, "x1", json!({"lane": "sms", "due": later(500).0})).await;
-    insert(db, "x2", json!({"lane": "sms", "due": later(400).0, "priority": 1})).await;
+    insert(db, "x1", json!({"lane": "sms", "due_at": later(500).0})).await;
+    insert(db, "x2", json!({"lane": "sms", "due_at": later(400).0, "priority": 1})).await;
     assert!(!lanes::settle(&db.pool, &a, "sms", "n1", 7).await.unwrap(), "somebody added work");
     assert!(!lanes::settle(&db.pool, &a, "sms", "n2", 1).await.unwrap(), "it is not theirs");
     assert!(lanes::settle(&db.pool, &a, "sms", "n1", 1).await.unwrap());

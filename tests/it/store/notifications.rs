@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use recado::status::{Outcome, Status};
+use recado::status::Outcome;
+use recado::store::batch::outcome_number;
 use recado::store::notifications::{Asked, Claim, Delivery, Filter};
 use recado::store::sandbox;
 
@@ -16,30 +17,15 @@ async fn claim(db: &Db, now: Timestamp, limit: usize) -> Vec<StoreResult<Deliver
     Asked::new(db.engine).claim(&mut conn, &claim).await.unwrap()
 }
 
-fn finish(id: &str, token: &str, status: &str, due: Option<i64>) -> [Value; 14] {
-    let now = later(5).0;
-    [
-        json!("a"),
-        json!(id),
-        json!(token),
-        json!(status),
-        json!("why"),
-        json!("m1"),
-        json!(due),
-        json!(now),
-        json!(1),
-        json!("email"),
-        json!("ana@x.example"),
-        json!("email"),
-        json!(2),
-        json!(NOW.0),
-    ]
+fn finish(id: &str, token: &str, status: Status, due: Option<i64>) -> [Value; 8] {
+    let (status, now) = (status_number(status), later(5).0);
+    [json!("a"), json!(id), json!(token), json!(status), json!("why"), json!("m1"), json!(due), json!(now)]
 }
 
 on_each_db!(a_row_is_read_as_it_was_written, async |db: &Db| {
     let changes = json!({
-        "request": "r1", "branch": "b1", "contact": "c1", "appointment": "p1", "category": "marketing",
-        "priority": 1, "send_at": later(1).0, "expires_at": later(2).0, "status": "scheduled", "due": later(1).0,
+        "request_id": "r1", "branch_id": "b1", "contact_id": "c1", "appointment_id": "p1", "category": "marketing",
+        "priority": 1, "send_at": later(1).0, "expires_at": later(2).0, "status": "scheduled", "due_at": later(1).0,
     });
     insert(db, "n1", changes).await;
     let row = find(db, "n1").await;
@@ -65,12 +51,12 @@ on_each_db!(a_row_is_read_as_it_was_written, async |db: &Db| {
 });
 
 on_each_db!(due_rows_are_claimed_once_and_the_urgent_first, async |db: &Db| {
-    insert(db, "m1", json!({"category": "marketing", "priority": 1, "due": later(-9).0})).await;
-    insert(db, "n2", json!({"due": later(-1).0})).await;
-    insert(db, "n1", json!({"due": later(-5).0})).await;
-    insert(db, "later", json!({"status": "scheduled", "due": later(100).0})).await;
+    insert(db, "m1", json!({"category": "marketing", "priority": 1, "due_at": later(-9).0})).await;
+    insert(db, "n2", json!({"due_at": later(-1).0})).await;
+    insert(db, "n1", json!({"due_at": later(-5).0})).await;
+    insert(db, "later", json!({"status": "scheduled", "due_at": later(100).0})).await;
     insert(db, "other", json!({"lane": "email"})).await;
-    insert(db, "done", json!({"status": "sent", "due": null})).await;
+    insert(db, "done", json!({"status": "sent", "due_at": null})).await;
     let ids = |claimed: Vec<StoreResult<Delivery>>| -> Vec<String> {
         claimed.into_iter().map(|d| d.unwrap().id.to_string()).collect()
     };
@@ -87,8 +73,8 @@ on_each_db!(due_rows_are_claimed_once_and_the_urgent_first, async |db: &Db| {
 });
 
 on_each_db!(an_unreadable_row_does_not_take_the_others_along, async |db: &Db| {
-    insert(db, "n1", json!({"content": "not json", "due": later(-2).0})).await;
-    insert(db, "n2", json!({"recipient": "[1", "due": later(-1).0})).await;
+    insert(db, "n1", json!({"content": "not json", "due_at": later(-2).0})).await;
+    insert(db, "n2", json!({"recipient": "[1", "due_at": later(-1).0})).await;
     insert(db, "n3", json!({})).await;
     let claimed = claim(db, NOW, 9).await;
     assert_eq!(claimed.iter().filter(|c| c.is_err()).count(), 2);
@@ -97,7 +83,7 @@ on_each_db!(an_unreadable_row_does_not_take_the_others_along, async |db: &Db| {
 
 on_each_db!(an_attempt_starts_only_under_its_lease, async |db: &Db| {
     for id in ["n1", "n2", "n3"] {
-        insert(db, id, json!({"token": "token", "due": later(60_000).0})).await;
+        insert(db, id, json!({"lease_token": "token", "due_at": later(60_000).0})).await;
     }
     assert!(store::cancel(&db.pool, &"a".into(), "n2", later(1)).await.unwrap());
     let start = |id, token| [json!("a"), json!(id), json!(token), json!(later(2).0), json!(later(9).0)];
@@ -124,20 +110,47 @@ on_each_db!(an_attempt_starts_only_under_its_lease, async |db: &Db| {
 
 on_each_db!(an_outcome_moves_the_row_only_under_its_lease, async |db: &Db| {
     for id in ["n1", "n2"] {
-        insert(db, id, json!({"status": "sending", "token": "token", "attempts": 1, "due": later(60_000).0})).await;
+        insert(db, id, json!({"status": "sending", "lease_token": "token", "attempts": 1, "due_at": later(60_000).0}))
+            .await;
     }
-    let outcomes = [finish("n1", "token", "queued", Some(later(50).0)), finish("n2", "late", "sent", None)];
+    let outcomes = [finish("n1", "token", Status::Queued, Some(later(50).0)), finish("n2", "late", Status::Sent, None)];
     assert_eq!(write(db, Kind::Finish, &outcomes).await.unwrap(), 1);
     let (moved, kept) = (find(db, "n1").await, find(db, "n2").await);
     assert_eq!(
         (moved.status, moved.reason.as_deref(), moved.message_id.as_deref()),
         (Status::Queued, Some("why"), Some("m1"))
     );
-    assert_eq!((moved.channel.as_str(), moved.due_at, kept.status), ("email", Some(later(50)), Status::Sending));
-    let end = [finish("n2", "token", "sent", None)];
+    assert_eq!((moved.due_at, kept.status), (Some(later(50)), Status::Sending));
+    let end = [finish("n2", "token", Status::Sent, None)];
     assert_eq!(write(db, Kind::Finish, &end).await.unwrap(), 1);
     assert_eq!(write(db, Kind::Finish, &end).await.unwrap(), 0, "an end is an end");
     assert_eq!((find(db, "n2").await.status, find(db, "n2").await.due_at), (Status::Sent, None));
+});
+
+on_each_db!(a_notification_moves_to_its_next_channel_and_begins_anew, async |db: &Db| {
+    let open = json!({"status": "sending", "lease_token": "token", "attempts": 3, "step_attempts": 3, "step_began_at": NOW.0,
+        "chain": r#"["sms","email"]"#, "due_at": later(60_000).0});
+    insert(db, "n1", open).await;
+    let advance = |token: &str| {
+        [
+            json!("a"),
+            json!("n1"),
+            json!(token),
+            json!(status_number(Status::Queued)),
+            json!("refused"),
+            json!(later(5).0),
+            json!(later(5).0),
+            json!(1),
+            json!("email"),
+            json!("ana@x.example"),
+            json!("sms"),
+        ]
+    };
+    assert_eq!(write(db, Kind::Advance, &[advance("late")]).await.unwrap(), 0);
+    assert_eq!(write(db, Kind::Advance, &[advance("token")]).await.unwrap(), 1);
+    let claimed = claim(db, later(5), 9).await.remove(0).unwrap();
+    assert_eq!((claimed.step, &*claimed.channel, claimed.address.as_deref()), (1, "email", Some("ana@x.example")));
+    assert_eq!((claimed.attempts, claimed.step_attempts, claimed.step_began_at), (3, 0, None));
 });
 
 on_each_db!(the_journal_takes_a_late_result_once, async |db: &Db| {
@@ -148,7 +161,7 @@ on_each_db!(the_journal_takes_a_late_result_once, async |db: &Db| {
             json!(n),
             json!("sms"),
             json!("twilio"),
-            json!(outcome),
+            json!(outcome_number(outcome)),
             json!(NOW.0),
             json!(later(3).0),
             json!(503),
@@ -157,9 +170,9 @@ on_each_db!(the_journal_takes_a_late_result_once, async |db: &Db| {
             json!(error),
         ]
     };
-    let first = [row(1, "unknown", None), row(2, "rejected", Some("no"))];
+    let first = [row(1, Outcome::Unknown, None), row(2, Outcome::Rejected, Some("no"))];
     assert_eq!(write(db, Kind::Attempt, &first).await.unwrap(), 2);
-    let second = [row(1, "accepted", Some("late")), row(2, "accepted", Some("later"))];
+    let second = [row(1, Outcome::Accepted, Some("late")), row(2, Outcome::Accepted, Some("later"))];
     assert_eq!(write(db, Kind::Attempt, &second).await.unwrap(), 1);
     let found = store::attempts(&db.pool, &"a".into(), "n1").await.unwrap();
     assert_eq!(
@@ -186,17 +199,21 @@ on_each_db!(events_come_in_their_order, async |db: &Db| {
 on_each_db!(an_idempotency_key_is_taken_once_a_day, async |db: &Db| {
     let (pool, a) = (&db.pool, TenantId::from("a"));
     let take = async |tenant: &str, at: Timestamp| {
-        let row = [json!(tenant), json!("POST /x"), json!("key"), json!("hash"), json!("r1"), json!("{}"), json!(at.0)];
+        let row = [json!(tenant), json!("key"), json!("hash"), json!("r1"), Value::Null, json!(at.0)];
         write(db, Kind::Key, &[row]).await.unwrap()
     };
     assert_eq!((take("a", NOW).await, take("a", later(1)).await, take("b", later(1)).await), (1, 0, 1));
-    let first = |at| store::find_first_answer(pool, &a, "POST /x", "key", at);
+    let first = |at| store::find_first_answer(pool, &a, "key", at);
     let found = first(later(86_400_000)).await.unwrap().unwrap();
-    assert_eq!((found.body_hash.as_str(), found.status, found.response.as_str()), ("hash", 202, "{}"));
+    assert_eq!(
+        (found.body_hash.as_str(), found.request_id.as_str(), found.status, found.response),
+        ("hash", "r1", 202, None)
+    );
     assert!(first(later(86_400_001)).await.unwrap().is_none());
-    assert!(store::find_first_answer(pool, &a, "POST /y", "key", NOW).await.unwrap().is_none());
-    store::update_first_answer(pool, &a, "POST /x", "key", 200, r#"{"now": "ñ"}"#).await.unwrap();
-    assert_eq!(first(NOW).await.unwrap().unwrap().response, r#"{"now": "ñ"}"#);
+    assert!(store::find_first_answer(pool, &a, "another", NOW).await.unwrap().is_none());
+    store::update_first_answer(pool, &a, "key", 200, r#"{"now": "ñ"}"#).await.unwrap();
+    let found = first(NOW).await.unwrap().unwrap();
+    assert_eq!((found.status, found.response.as_deref()), (200, Some(r#"{"now": "ñ"}"#)));
     assert_eq!((take("a", later(86_400_000)).await, take("a", later(86_400_001)).await), (0, 1));
 });
 
@@ -215,7 +232,7 @@ on_each_db!(a_dedupe_key_is_taken_once_a_day_for_each_recipient, async |db: &Db|
 });
 
 on_each_db!(content_of_many_is_kept_once, async |db: &Db| {
-    let row = |request, content| [json!("a"), json!(request), json!(content), Value::Null, Value::Null];
+    let row = |request, content| [json!("a"), json!(request), json!(content), Value::Null];
     let contents = [row("r1", r#"{"template":"welcome","data":{"x":1}}"#), row("r2", "rubbish")];
     write(db, Kind::Content, &contents).await.unwrap();
     let find = async |tenant: &str, request: &str| store::find_shared_content(&db.pool, &tenant.into(), request).await;
@@ -259,7 +276,7 @@ on_each_db!(only_the_failed_are_revived_and_only_the_waiting_cancelled, async |d
         insert(
             db,
             status.as_str(),
-            json!({"status": status.as_str(), "due": null, "attempts": u8::from(status == Status::Sending)}),
+            json!({"status": status.as_str(), "due_at": null, "attempts": u8::from(status == Status::Sending)}),
         )
         .await;
     }
@@ -279,8 +296,8 @@ on_each_db!(only_the_failed_are_revived_and_only_the_waiting_cancelled, async |d
 });
 
 on_each_db!(leases_of_a_dead_process_are_void, async |db: &Db| {
-    insert(db, "n1", json!({"token": "dead", "due": later(60_000).0})).await;
-    insert(db, "n2", json!({"status": "scheduled", "due": later(60_000).0})).await;
+    insert(db, "n1", json!({"lease_token": "dead", "due_at": later(60_000).0})).await;
+    insert(db, "n2", json!({"status": "scheduled", "due_at": later(60_000).0})).await;
     assert_eq!(store::void_leases_any_tenant(&db.pool, NOW).await.unwrap(), 1);
     assert_eq!((find(db, "n1").await.due_at, find(db, "n2").await.due_at), (Some(NOW), Some(later(60_000))));
 });
@@ -297,15 +314,15 @@ on_each_db!(the_oldest_due_work_is_known, async |db: &Db| {
 
 on_each_db!(the_list_is_the_tenants_own_and_as_narrow_as_asked, async |db: &Db| {
     for n in 1..=5 {
-        insert(db, &format!("n{n}"), json!({"kind": format!("kind{n}"), "created": later(n).0})).await;
+        insert(db, &format!("n{n}"), json!({"kind": format!("kind{n}"), "created_at": later(n).0})).await;
     }
-    insert(db, "x1", json!({"tenant": "b"})).await;
+    insert(db, "x1", json!({"tenant_id": "b"})).await;
     let odd = r#"{"phone":"+521","name":"Zoë 50%_\\ \"Q\""}"#;
     insert(
         db,
         "n6",
         json!({"recipient": odd, "address": null, "status": "failed", "channel": "email", "category": "marketing",
-        "contact": "c1", "appointment": "p1", "branch": "b1", "request": "r1", "created": later(6).0}),
+        "contact_id": "c1", "appointment_id": "p1", "branch_id": "b1", "request_id": "r1", "created_at": later(6).0}),
     )
     .await;
     let ids = async |filter: Filter, limit: usize| -> Vec<String> {

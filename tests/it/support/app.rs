@@ -48,6 +48,11 @@ impl TestApp {
     }
 
     async fn build(store: TestStore, settings: &[(&str, &str)], names: Names, clock: Arc<FakeClock>) -> Self {
+        if std::env::var_os("RUST_LOG").is_some() {
+            // For whoever looks into a failure.
+            let filter = tracing_subscriber::EnvFilter::from_default_env();
+            let _ = tracing_subscriber::fmt().with_env_filter(filter).with_test_writer().try_init();
+        }
         let settings: Vec<_> = settings.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
         let app = App::build_with(config(&store, &settings), Some(Arc::clone(&clock) as _), names).await.unwrap();
         app.start().await.unwrap();
