@@ -6,4 +6,8 @@ mod support;
 
 mod bad_input;
 mod notify;
+mod secrets;
+mod state_machine;
+mod store;
+mod tenants_are_apart;
 mod webhook;

@@ -17,8 +17,8 @@ use serde_json::{Value, json};
 
 use crate::support::{Shop, TestApp, hello};
 
-const MINUTE: Duration = Duration::from_secs(60);
-const HOUR: Duration = Duration::from_secs(3600);
+const MINUTE: Duration = Duration::from_mins(1);
+const HOUR: Duration = Duration::from_hours(1);
 
 /// The usual request with some fields changed; null takes one away.
 fn with(changes: Value) -> Value {

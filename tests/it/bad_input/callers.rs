@@ -155,13 +155,13 @@ async fn b32_who_keeps_guessing_has_to_wait() {
     let door = Door::open().await;
     let guess = || bearer(&door, "not-the-operator-key-of-the-tests");
     for _ in 0..20 {
-        guess().from_address("192.0.2.7:4711").await.is_problem(401, "unauthorized");
+        guess().coming_from("192.0.2.7:4711").await.is_problem(401, "unauthorized");
     }
-    let answer = guess().from_address("192.0.2.7:4712").await;
+    let answer = guess().coming_from("192.0.2.7:4712").await;
     answer.is_problem(429, "rate-limited");
     assert!(answer.header("retry-after").is_some());
-    guess().from_address("192.0.2.8:4711").await.is_problem(401, "unauthorized");
+    guess().coming_from("192.0.2.8:4711").await.is_problem(401, "unauthorized");
     // Somebody else behind the same router is not locked out.
-    door.shop.get("/v1/notifications").from_address("192.0.2.7:4713").await.expect(200);
+    door.shop.get("/v1/notifications").coming_from("192.0.2.7:4713").await.expect(200);
     door.still_works().await;
 }

@@ -4,7 +4,7 @@ use futures_util::future::join_all;
 
 use super::*;
 
-const DAY: Duration = Duration::from_secs(24 * 3600);
+const DAY: Duration = Duration::from_hours(24);
 
 on_each_store!(a_repeated_request_gets_the_first_answer_again, async |app: TestApp| {
     let shop = app.shop().await;
@@ -101,6 +101,17 @@ on_each_store!(the_same_dedupe_key_is_sent_once_a_day_to_each_recipient, async |
     assert_eq!(shop.notify(&body).await["notifications"][0]["status"], "queued");
     app.deliver_due().await;
     assert_eq!(shop.captured().await.len(), 3);
+});
+
+on_each_store!(one_person_named_twice_in_a_request_with_a_dedupe_key_gets_one_message, async |app: TestApp| {
+    let shop = app.shop().await;
+    let to = json!([{"phone": "3312345678"}, {"phone": "3312345679"}, {"phone": "+52 1 33 1234 5678"}]);
+    let answer = shop.notify(&with(json!({"to": to, "dedupeKey": "cita-1"}))).await;
+    let items = answer["notifications"].as_array().unwrap();
+    assert_eq!(texts(items, "status"), ["queued", "queued", "suppressed"]);
+    assert_eq!((&items[2]["id"], &items[2]["reason"]), (&items[0]["id"], &json!("duplicate")));
+    app.deliver_due().await;
+    assert_eq!(shop.captured().await.len(), 2);
 });
 
 on_each_store!(a_thousand_at_once_with_one_dedupe_key_send_once, async |app: TestApp| {

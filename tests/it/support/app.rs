@@ -11,6 +11,7 @@ use recado::app::App;
 use recado::clock::{Clock, FakeClock, Timestamp};
 use recado::config::Config;
 use sqlx::Row;
+use tokio::runtime::RuntimeFlavor;
 
 use super::{Caller, Shop, TestStore};
 
@@ -27,6 +28,7 @@ pub struct TestApp {
     store: Option<TestStore>,
     settings: Vec<(String, String)>,
     may_leave_work: AtomicBool,
+    finished: bool,
 }
 
 impl TestApp {
@@ -46,11 +48,16 @@ impl TestApp {
     }
 
     async fn build(store: TestStore, settings: &[(&str, &str)], names: Names, clock: Arc<FakeClock>) -> Self {
+        if std::env::var_os("RUST_LOG").is_some() {
+            // For whoever looks into a failure.
+            let filter = tracing_subscriber::EnvFilter::from_default_env();
+            let _ = tracing_subscriber::fmt().with_env_filter(filter).with_test_writer().try_init();
+        }
         let settings: Vec<_> = settings.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
         let app = App::build_with(config(&store, &settings), Some(Arc::clone(&clock) as _), names).await.unwrap();
         app.start().await.unwrap();
         let router = recado::http::router(Arc::clone(&app));
-        Self { app, clock, router, store: Some(store), settings, may_leave_work: false.into() }
+        Self { app, clock, router, store: Some(store), settings, may_leave_work: false.into(), finished: false }
     }
 
     /// Another process on the same store.
@@ -59,7 +66,7 @@ impl TestApp {
         let app = App::build(config(store, &self.settings), Some(Arc::clone(&self.clock) as _)).await.unwrap();
         let router = recado::http::router(Arc::clone(&app));
         let (clock, settings) = (Arc::clone(&self.clock), self.settings.clone());
-        Self { app, clock, router, store: None, settings, may_leave_work: true.into() }
+        Self { app, clock, router, store: None, settings, may_leave_work: true.into(), finished: false }
     }
 
     /// The process ends in order and starts again.
@@ -86,9 +93,8 @@ impl TestApp {
     /// Sends whatever is due at the present moment.
     pub async fn deliver_due(&self) {
         let done = tokio::time::timeout(Duration::from_secs(30), self.app.engine.run_until_idle()).await;
-        if done.is_err() {
-            panic!("the engine finds no end; in memory, under way, open circuits: {:?}", self.app.engine.figures());
-        }
+        let state = self.app.engine.figures();
+        assert!(done.is_ok(), "the engine finds no end; in memory, under way, open circuits: {state:?}");
     }
 
     /// Moves the clock, then sends what fell due.
@@ -110,6 +116,12 @@ impl TestApp {
         self.app.stop().await;
     }
 
+    /// Ends the app where it cannot be left to its drop: on a runtime of one thread.
+    pub async fn close(mut self) {
+        let overdue = self.finish().await;
+        assert!(overdue.is_empty(), "deliveries are still due: {overdue:?}");
+    }
+
     async fn overdue(&self) -> Vec<String> {
         let sql = "select notification_id, status, due_at from notifications where due_at <= $1";
         let rows = sqlx::query(sql).bind(self.now().0).fetch_all(&self.app.db.pool).await.unwrap();
@@ -119,6 +131,7 @@ impl TestApp {
     }
 
     async fn finish(&mut self) -> Vec<String> {
+        self.finished = true;
         self.stop().await;
         let overdue = if self.may_leave_work.load(Ordering::SeqCst) { vec![] } else { self.overdue().await };
         self.app.db.pool.close().await;
@@ -131,10 +144,16 @@ impl TestApp {
 
 impl Drop for TestApp {
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.may_leave_work();
+        if self.finished {
+            return;
         }
         let runtime = tokio::runtime::Handle::current();
+        if std::thread::panicking() {
+            self.may_leave_work();
+            if runtime.runtime_flavor() == RuntimeFlavor::CurrentThread {
+                return; // Nothing can be waited for here, and the test has failed already.
+            }
+        }
         let overdue = tokio::task::block_in_place(|| runtime.block_on(self.finish()));
         assert!(overdue.is_empty(), "deliveries are still due: {overdue:?}");
     }

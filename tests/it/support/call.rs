@@ -22,6 +22,11 @@ impl Caller {
         Self { router, headers: HeaderMap::new() }
     }
 
+    /// The same credentials at another door.
+    pub fn at(&self, router: Router) -> Self {
+        Self { router, headers: self.headers.clone() }
+    }
+
     pub fn with_key(&self, key: &str) -> Self {
         self.with_header("authorization", &format!("Bearer {key}"))
     }
@@ -92,7 +97,7 @@ impl Call {
     }
 
     /// As the listener would say where the request came from.
-    pub fn from_address(mut self, address: &str) -> Self {
+    pub fn coming_from(mut self, address: &str) -> Self {
         let address: std::net::SocketAddr = address.parse().unwrap();
         self.request.extensions_mut().insert(axum::extract::ConnectInfo(address));
         self

@@ -52,6 +52,12 @@ impl Shop {
         self.operator.post(&path, &json!({"name": "a test", "scopes": scopes})).await.expect(201)
     }
 
+    /// The app behind it was started anew.
+    pub fn moved_to(&mut self, app: &TestApp) {
+        self.caller = self.caller.at(app.router.clone());
+        self.operator = app.operator();
+    }
+
     pub async fn branch(&self, settings: Value) -> String {
         let mut body = json!({"name": "Sucursal Centro"});
         body.as_object_mut().unwrap().extend(settings.as_object().unwrap().clone());

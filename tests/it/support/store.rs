@@ -11,6 +11,8 @@ use tempfile::TempDir;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use uuid::Uuid;
 
+static TOLD: Once = Once::new();
+
 const USUAL_SERVER: &str = "postgres://postgres@127.0.0.1:5432";
 
 /// So that many tests at once stay below the server's limit of connections.
@@ -74,8 +76,7 @@ fn server() -> Option<String> {
     let why = "nothing was tried on PostgreSQL: set TEST_DATABASE_URL, or start a server on 127.0.0.1:5432";
     assert!(std::env::var_os("CI").is_none(), "{why}");
     // Past the test runner, which keeps what a passing test prints to itself.
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| drop(writeln!(std::io::stderr(), "SKIPPED: {why}")));
+    TOLD.call_once(|| drop(writeln!(std::io::stderr(), "SKIPPED: {why}")));
     None
 }
 

@@ -1,0 +1,194 @@
+//! Every function of the store, directly, on both databases: they share one set of statements, and what one of them
+//! makes of it is not what the other does until it was tried.
+
+mod batches;
+mod lanes;
+mod notifications;
+mod settings;
+
+use recado::clock::Timestamp;
+use recado::ids::TenantId;
+use recado::settings::TenantSettings;
+use recado::status::Status;
+use recado::store::batch::{Batch, Batches, Kind, Val, status_number};
+use recado::store::notifications::{self as store, Listed};
+use recado::store::{Db, Engine, StoreResult, tenants};
+use serde_json::{Value, json};
+
+use crate::support::TestStore;
+
+const NOW: Timestamp = Timestamp(1_800_000_000_000);
+
+fn later(ms: i64) -> Timestamp {
+    Timestamp(NOW.0 + ms)
+}
+
+/// Runs a test on each store there is: `on_each_db!(name, async |db: &Db| { … });`.
+macro_rules! on_each_db {
+    ($name:ident, $test:expr) => {
+        #[tokio::test(flavor = "multi_thread")]
+        async fn $name() {
+            for mut store in TestStore::each().await {
+                let db = store.open().await;
+                let test = $test;
+                test(&db).await;
+                db.pool.close().await;
+                store.remove().await;
+            }
+        }
+    };
+}
+use on_each_db;
+
+async fn tenant(db: &Db, id: &str) -> TenantId {
+    let id = TenantId::from(id);
+    tenants::insert(&db.pool, &id, "Salón", &TenantSettings::default(), NOW).await.unwrap();
+    id
+}
+
+/// Writes rows of one kind in a batch of their own; returns how many took effect. Values stand in the order of the
+/// kind's columns.
+async fn write<const N: usize>(db: &Db, kind: Kind, rows: &[[Value; N]]) -> StoreResult<u64> {
+    let mut batch = Batch::default();
+    for row in rows {
+        batch.push(kind, row.each_ref().map(val));
+    }
+    let mut conn = db.connect().await.unwrap();
+    Ok(Batches::new(db.engine).commit(&mut conn, batch, false).await?.count(kind))
+}
+
+fn val(value: &Value) -> Val {
+    match value {
+        Value::Null => Val::Null,
+        Value::Number(n) => n.as_i64().unwrap().into(),
+        Value::String(text) => text.as_str().into(),
+        other => other.to_string().into(),
+    }
+}
+
+/// The row of a notification that waits, as a batch takes it, with some of its columns changed.
+fn notification(id: &str, changes: &Value) -> [Value; 23] {
+    let null = Value::Null;
+    let usual = json!({"t": "a", "id": id, "kind": "note", "recipient": RECIPIENT, "channel": "sms", "address": "+521",
+        "priority": 0, "status": status_number(Status::Queued), "due": NOW.0, "content": CONTENT, "created": NOW.0});
+    let columns = [
+        "t",
+        "id",
+        "request",
+        "branch",
+        "contact",
+        "appointment",
+        "kind",
+        "recipient",
+        "chain",
+        "channel",
+        "address",
+        "lane",
+        "priority",
+        "status",
+        "reason",
+        "due",
+        "token",
+        "began",
+        "send_at",
+        "expires_at",
+        "content",
+        "created",
+        "k",
+    ];
+    columns.map(|name| changes.get(name).or_else(|| usual.get(name)).unwrap_or(&null).clone())
+}
+
+/// Puts a row straight into the table, where a test is about what becomes of it; without it, it waits.
+async fn insert(db: &Db, id: &str, changes: Value) {
+    let usual = json!({"tenant_id": "a", "notification_id": id, "request_id": id, "kind": "note", "category": "transactional",
+        "recipient": RECIPIENT, "chain": r#"["sms"]"#, "step": 0, "channel": "sms", "address": "+521", "lane": "sms",
+        "priority": 0, "status": "queued", "due_at": NOW.0, "attempts": 0, "step_attempts": 0, "content": CONTENT,
+        "created_at": NOW.0, "updated_at": NOW.0});
+    let mut row = usual.as_object().unwrap().clone();
+    row.extend(changes.as_object().unwrap().clone());
+    row.retain(|_, value| !value.is_null());
+    let names: Vec<&str> = row.keys().map(String::as_str).collect();
+    let places: Vec<String> = (1..=names.len()).map(|n| format!("${n}")).collect();
+    let sql = format!("insert into notifications ({}) values ({})", names.join(", "), places.join(", "));
+    let mut insert = sqlx::query(sqlx::AssertSqlSafe(sql));
+    for value in row.values() {
+        insert = match value {
+            Value::Number(n) => insert.bind(n.as_i64().unwrap()),
+            text => insert.bind(text.as_str().unwrap().to_owned()),
+        };
+    }
+    insert.execute(&db.pool).await.unwrap();
+}
+
+const RECIPIENT: &str = r#"{"phone":"+521"}"#;
+const CONTENT: &str = r#"{"message":"Hola ñ \" ✓"}"#;
+
+async fn find(db: &Db, id: &str) -> Listed {
+    store::find(&db.pool, &"a".into(), id).await.unwrap().unwrap()
+}
+
+#[test]
+fn every_function_of_the_store_is_tried_here() {
+    let sources = [
+        include_str!("../../src/store/mod.rs"),
+        include_str!("../../src/store/batch.rs"),
+        include_str!("../../src/store/channels.rs"),
+        include_str!("../../src/store/keys.rs"),
+        include_str!("../../src/store/lanes.rs"),
+        include_str!("../../src/store/nodelay.rs"),
+        include_str!("../../src/store/notifications.rs"),
+        include_str!("../../src/store/sandbox.rs"),
+        include_str!("../../src/store/suppressions.rs"),
+        include_str!("../../src/store/tenants.rs"),
+    ];
+    let files = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/src/store")).unwrap().count();
+    assert_eq!(files, sources.len(), "a new file of the store belongs into this list");
+    let tests = [
+        include_str!("store.rs"),
+        include_str!("store/batches.rs"),
+        include_str!("store/lanes.rs"),
+        include_str!("store/notifications.rs"),
+        include_str!("store/settings.rs"),
+        include_str!("support/store.rs"),
+    ]
+    .concat();
+    for function in sources.iter().flat_map(|s| s.split("pub async fn ").skip(1)) {
+        let name = function.split(['(', '<']).next().unwrap();
+        assert!(tests.contains(&format!("{name}(")), "{name} is not tried on both databases");
+    }
+}
+
+on_each_db!(it_opens_answers_and_tells_the_time, async |db: &Db| {
+    db.ping().await.unwrap();
+    let mut conn = db.connect().await.unwrap();
+    sqlx::query("select 1").execute(&mut conn).await.unwrap();
+    if db.engine == Engine::Postgres {
+        let here = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() as i64;
+        let there = db.server_time().await.unwrap();
+        assert!((there.0 - here).abs() < 3_600_000, "{there}");
+    }
+});
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_newer_schema_is_refused_and_an_opened_one_opens_again() {
+    for mut store in TestStore::each().await {
+        let db = store.open().await;
+        store.open().await.pool.close().await;
+        let newer = "insert into _sqlx_migrations (version, description, success, checksum, execution_time) \
+            select 99999999, 'tomorrow', success, checksum, 0 from _sqlx_migrations limit 1";
+        sqlx::query(newer).execute(&db.pool).await.unwrap();
+        let refused = format!("{:#}", Db::open(&store.url).await.err().unwrap());
+        assert!(refused.contains("99999999") && refused.contains("newer"), "{refused}");
+        db.pool.close().await;
+        store.remove().await;
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_cannot_be_opened_says_which_setting_names_it() {
+    for url in ["sqlite:///proc/no/such/folder/recado.db", "sqlite://:memory:", "mysql://root@localhost/x"] {
+        let refused = format!("{:#}", Db::open(url).await.err().unwrap());
+        assert!(refused.contains("store.url"), "{url}: {refused}");
+    }
+}

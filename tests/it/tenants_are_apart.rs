@@ -1,0 +1,209 @@
+//! No route shows or changes anything of another tenant: its ids are answered, byte for byte, like ids that do not
+//! exist. The routes are those of the OpenAPI document, so that a new one cannot be forgotten.
+
+use std::collections::BTreeSet;
+
+use axum::http::Method;
+use serde_json::{Value, json};
+
+use crate::support::{Answer, Caller, Shop, TestApp, dump, hello};
+
+const NOBODY: &str = "01930000-0000-7000-8000-000000000000";
+
+/// A tenant with one of everything.
+struct Full {
+    shop: Shop,
+    branch: String,
+    notification: String,
+    key: String,
+    suppressed: &'static str,
+}
+
+impl Full {
+    async fn new(app: &TestApp, name: &str, suppressed: &'static str) -> Self {
+        let shop = Shop::new(app, name).await;
+        let branch = shop.branch(json!({"name": format!("{name} Centro")})).await;
+        let later = json!({"type": "note", "channel": "sms", "message": "Hola", "sendAt": "2026-03-03T15:00:00Z",
+            "to": {"phone": "3312345678", "name": name}, "dedupeKey": "one", "branchId": branch});
+        let notification = shop.send(&later).await;
+        shop.post("/v1/suppressions", &json!({"address": suppressed})).await.expect(201);
+        let key = shop.make_key(&["read"]).await["id"].as_str().unwrap().to_owned();
+        shop.notify(&hello()).await;
+        app.deliver_due().await;
+        Self { shop, branch, notification, key, suppressed }
+    }
+
+    /// Everything by which an answer could give this tenant away.
+    fn marks(&self) -> Vec<&str> {
+        vec![&self.shop.id, &self.branch, &self.notification, &self.key, self.suppressed]
+    }
+}
+
+/// A path of the document with this tenant's things in it; `None` for a path without any.
+fn path_of(path: &str, one: &Full) -> Option<String> {
+    let ids = [("/v1/notifications/{id}", &one.notification), ("/v1/tenants/{id}", &one.shop.id)];
+    let mut filled = path.to_owned();
+    for (begin, id) in ids {
+        if path.starts_with(begin) {
+            filled = filled.replacen("{id}", id, 1);
+        }
+    }
+    filled = filled.replace("{branch}", &one.branch).replace("{key}", &one.key).replace("{address}", one.suppressed);
+    (filled != path).then_some(filled)
+}
+
+/// The same path with nobody's things in it.
+fn path_of_nobody(path: &str) -> String {
+    let filled = path.replace("{id}", NOBODY).replace("{branch}", NOBODY).replace("{key}", NOBODY);
+    filled.replace("{address}", "nobody@nowhere.example")
+}
+
+fn body_for(method: &str, path: &str) -> Option<Value> {
+    match (method, path) {
+        ("post", p) if p.ends_with("/keys") => Some(json!({"name": "mine", "scopes": ["read"]})),
+        ("post", p) if p.ends_with("/branches") => Some(json!({"name": "mine"})),
+        ("patch", _) => Some(json!({"name": "mine"})),
+        ("post" | "put", _) => Some(json!({})),
+        _ => None,
+    }
+}
+
+async fn call(caller: &Caller, method: &str, path: &str, body: Option<&Value>) -> Answer {
+    let call = caller.call(Method::from_bytes(method.to_uppercase().as_bytes()).unwrap(), path);
+    match body {
+        Some(body) => call.json(body).await,
+        None => call.await,
+    }
+}
+
+fn operations() -> Vec<(String, String)> {
+    let document = serde_json::to_value(recado::http::openapi()).unwrap();
+    let mut all = Vec::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for method in item.as_object().unwrap().keys() {
+            if ["get", "post", "put", "patch", "delete"].contains(&method.as_str()) {
+                all.push((method.clone(), path.clone()));
+            }
+        }
+    }
+    all
+}
+
+on_each_store!(p27_anothers_ids_are_answered_like_ids_that_do_not_exist, async |app: TestApp| {
+    let one = Full::new(&app, "Salón Uno", "uno@secret.example").await;
+    let two = Full::new(&app, "Salón Dos", "dos@secret.example").await;
+    let before = dump(&app.app.db).await;
+    let mut tried = BTreeSet::new();
+    for (method, path) in operations() {
+        let Some(theirs) = path_of(&path, &one) else {
+            // Channels are named alike by all; they are tried below.
+            assert!(!path.contains('{') || path.starts_with("/v1/channels/{channel}"), "{path} has an id nobody tries");
+            continue;
+        };
+        let body = body_for(&method, &path);
+        for caller in [&*two.shop, &two.shop.key(&["read"]).await, &app.nobody()] {
+            let answer = call(caller, &method, &theirs, body.as_ref()).await;
+            let unknown = call(caller, &method, &path_of_nobody(&path), body.as_ref()).await;
+            assert!(matches!(answer.status, 401 | 403 | 404), "{}: {}", answer.what, answer.text());
+            assert_eq!(answer.visible(), unknown.visible(), "{} and {}", answer.what, unknown.what);
+        }
+        let answer = call(&two.shop, &method, &theirs, body.as_ref()).await;
+        let operators_only = path.contains("/keys");
+        assert_eq!(answer.status, if operators_only { 403 } else { 404 }, "{}", answer.what);
+        tried.insert(format!("{method} {path}"));
+    }
+    assert!(tried.len() >= 10, "{tried:?}");
+    let after: Vec<_> = dump(&app.app.db).await.into_iter().filter(|(table, _)| table != "api_keys").collect();
+    let before: Vec<_> = before.into_iter().filter(|(table, _)| table != "api_keys").collect();
+    assert_eq!(before, after, "nothing was changed by any of it");
+    // Their own keys still open their own doors.
+    one.shop.get(&format!("/v1/notifications/{}", one.notification)).await.expect(200);
+});
+
+on_each_store!(p27_lists_hold_only_ones_own, async |app: TestApp| {
+    let one = Full::new(&app, "Salón Uno", "uno@secret.example").await;
+    let two = Full::new(&app, "Salón Dos", "dos@secret.example").await;
+    let mut lists = 0;
+    for (method, path) in operations() {
+        if method != "get" || path.contains('{') || !path.starts_with("/v1/") {
+            continue;
+        }
+        let text = two.shop.get(&path).await.text();
+        for mark in one.marks() {
+            assert!(!text.contains(mark), "{path} shows {mark}: {text}");
+        }
+        let operator = app.operator().for_tenant(&two.shop.id).get(&path).await;
+        if path != "/v1/tenants" {
+            lists += 1;
+            assert_eq!(operator.status, 200, "{path}");
+            assert!(one.marks().iter().all(|mark| !operator.text().contains(mark)), "{path}");
+        }
+    }
+    assert!(lists >= 4, "{lists} lists");
+    // A cursor and filters of one in the hands of the other.
+    let page = one.shop.get("/v1/notifications?limit=1").await.expect(200);
+    let cursor = page["nextCursor"].as_str().unwrap();
+    for query in [
+        format!("cursor={cursor}"),
+        format!("logId={}", one.notification),
+        format!("branchId={}", one.branch),
+        "q=Sal%C3%B3n%20Uno".to_owned(),
+        "recipient=3312345678".to_owned(),
+    ] {
+        let text = two.shop.get(&format!("/v1/notifications?{query}")).await.text();
+        assert!(one.marks().iter().all(|mark| !text.contains(mark)), "{query}: {text}");
+    }
+});
+
+on_each_store!(p27_anothers_branch_is_no_branch, async |app: TestApp| {
+    let one = Full::new(&app, "Salón Uno", "uno@secret.example").await;
+    let two = Full::new(&app, "Salón Dos", "dos@secret.example").await;
+    let notify = async |branch: &str| {
+        let mut body = hello();
+        body["branchId"] = json!(branch);
+        let answer = two.shop.post("/v1/notify", &body).await;
+        answer.has_fault("validation", "/branchId", "unknown_branch");
+        answer.visible()
+    };
+    assert_eq!(notify(&one.branch).await, notify(NOBODY).await);
+    let sandbox = json!({"provider": "sandbox"});
+    for (method, path, body) in [
+        ("get", "/v1/channels", None),
+        ("get", "/v1/channels/sms", None),
+        ("put", "/v1/channels/sms", Some(&sandbox)),
+        ("delete", "/v1/channels/sms", None),
+        ("post", "/v1/channels/test", None),
+        ("post", "/v1/channels/sms/test", None),
+    ] {
+        let at =
+            async |branch: &str| call(&two.shop, method, &format!("{path}?branchId={branch}"), body).await.visible();
+        let theirs = at(&one.branch).await;
+        assert!(matches!(theirs.0, 404 | 422), "{method} {path}: {}", theirs.0);
+        assert_eq!(theirs, at(NOBODY).await, "{method} {path}");
+    }
+    let of_two = app.operator().for_tenant(&two.shop.id);
+    let branch = format!("/v1/tenants/{}/branches/{}", two.shop.id, one.branch);
+    of_two.patch(&branch, &json!({"name": "mine"})).await.is_problem(404, "not-found");
+});
+
+on_each_store!(p27_one_tenants_channels_keys_and_suppressions_are_not_the_others, async |app: TestApp| {
+    let one = Full::new(&app, "Salón Uno", "uno@secret.example").await;
+    let two = Shop::bare(&app, "Salón Dos").await;
+    assert_eq!(two.get("/v1/channels/sms").await.expect(200)["configured"], false);
+    two.post("/v1/notify", &hello()).await.is_problem(422, "channel-unavailable");
+    two.delete("/v1/channels/sms").await.is_problem(404, "not-found");
+    one.shop.notify(&hello()).await;
+    // The same names do not meet: dedupe keys, Idempotency-Keys, suppressed addresses.
+    two.sandbox("sms").await;
+    two.sandbox("email").await;
+    let mut same = hello();
+    same["dedupeKey"] = json!("one");
+    assert_eq!(two.notify(&same).await["notifications"][0]["status"], "queued");
+    let mut mail = hello();
+    (mail["channel"], mail["to"]) = (json!("email"), json!({"email": one.suppressed}));
+    assert_eq!(two.notify(&mail).await["notifications"][0]["status"], "queued");
+    assert_eq!(one.shop.notify(&mail).await["notifications"][0]["status"], "suppressed");
+    app.deliver_due().await;
+    let path = format!("/v1/tenants/{}/keys/{}", two.id, one.key);
+    app.operator().delete(&path).await.is_problem(404, "not-found");
+});
