@@ -233,7 +233,7 @@ impl Setting {
             (_, Value::String(s)) if s.len() > 8192 => Err(("too_long", "must have at most 8192 bytes".into())),
             // Secrets may hold anything; of addresses the outbound rules say more exactly what is wrong.
             (SettingKind::Secret | SettingKind::Url, Value::String(_)) => Ok(()),
-            (_, Value::String(s)) if s.chars().any(|c| c.is_control()) => {
+            (_, Value::String(s)) if s.chars().any(char::is_control) => {
                 Err(("control_characters", "must not hold control characters".into()))
             }
             (_, Value::String(_)) => Ok(()),
