@@ -43,6 +43,7 @@ fn main() {
     let args: Vec<usize> =
         std::env::args().skip(1).filter(|a| !a.starts_with("--")).map(|a| a.parse().unwrap()).collect();
     let (count, rounds) = (args.first().copied().unwrap_or(5_000), args.get(1).copied().unwrap_or(5));
+    tracing_subscriber::fmt().with_env_filter("error").with_writer(std::io::stderr).init();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         println!("{:<10} {:<28} {:>9} {:>7}", "store", "what", "a second", "x raw");

@@ -60,7 +60,7 @@ async fn the_documentation_works_without_the_internet() {
         .flat_map(|attribute| text.split(attribute).skip(1))
         .filter_map(|rest| rest.split('"').next())
         .collect();
-    assert!(pieces.iter().any(|piece| piece.ends_with(".js")), "the page has no script: {text}");
+    assert!(pieces.iter().any(|piece| piece.contains(".js")), "the page has no script: {text}");
     for piece in pieces {
         assert!(!piece.contains("//"), "the page wants {piece} from elsewhere");
         let piece = piece.trim_start_matches("./");
