@@ -75,7 +75,7 @@ async fn measure(mut store: TestStore, count: usize, rounds: usize) {
     {
         let figure = median(figures.iter().map(|(own, _)| *own));
         let ratio = median(figures.iter().map(|(own, bare)| own / bare));
-        println!("{engine:<10} {what:<28} {figure:>9.0} {ratio:>7.2}");
+        println!("{engine:<10} {what:<28} {figure:>9.0} {ratio:>7.3}");
     }
     gateway.app.stop().await;
     gateway.app.db.pool.close().await;
