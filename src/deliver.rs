@@ -233,7 +233,7 @@ impl Engine {
                 }
                 // The lease keeps it out of the way; the reason is in the log until somebody mends the row.
                 Err(e) => {
-                    tracing::error!(tenant.id = %lane.tenant, lane = %lane.name, error = %e, "a row is set aside")
+                    tracing::error!(tenant.id = %lane.tenant, lane = %lane.name, error = %e, "a row is set aside");
                 }
             }
         }

@@ -156,14 +156,13 @@ fn reminder(channel: &str, branch: &str) -> Value {
     })
 }
 
-/// A message with a frame around it, as wide as its longest line.
+/// A message with a frame around it.
 fn phone(title: &str, subject: Option<&str>, text: &str) -> String {
-    let mut lines: Vec<String> = Vec::new();
-    lines.extend(subject.map(|s| format!("[{s}]")));
-    lines.extend(text.lines().map(str::to_owned));
-    let rule = "─".repeat(44);
-    let body: String = lines.iter().map(|l| format!("│ {l}\n")).collect();
-    format!("╭─ {title}\n{body}╰{rule}")
+    let mut lines = vec![format!("╭─ {title}")];
+    lines.extend(subject.map(|s| format!("│ [{s}]")));
+    lines.extend(text.lines().map(|l| format!("│ {l}")));
+    lines.push(format!("╰{}", "─".repeat(44)));
+    lines.join("\n")
 }
 
 fn invitation(salon: &Salon, url: &str, count: usize) -> String {

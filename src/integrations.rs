@@ -126,7 +126,7 @@ pub async fn save(app: &App, tenant: &TenantId, branch: &str, channel: &str, giv
         (Some(accounts), None) => many(accounts)?,
         (None, Some(provider)) => {
             let settings = given.settings.unwrap_or_default();
-            vec![(AccountSettings { name: "default".into(), provider, settings }, "".to_owned())]
+            vec![(AccountSettings { name: "default".into(), provider, settings }, String::new())]
         }
         (None, None) => match (old, given.enabled, given.settings) {
             // Only the switch is moved.

@@ -55,7 +55,7 @@ pub(super) async fn tenant(config: Config, command: TenantCommand, json: bool) -
     let app = open(config).await?;
     match command {
         TenantCommand::Create { name, country, locale, timezone } => {
-            let new = NewTenant { name, country, locale, timezone, ..NewTenant::default() };
+            let new = NewTenant { name, locale, timezone, country, ..NewTenant::default() };
             let tenant = create_tenant(&app, new).await?;
             if json { print_json(&tenant) } else { out(tenant.id) }
         }
@@ -145,9 +145,9 @@ pub(super) async fn channels(config: Config, command: ChannelsCommand, json: boo
                 }
                 let result = integrations::test(&app, &tenant, None, &channel).await;
                 if json {
-                    print_json(&result)?
+                    print_json(&result)?;
                 } else {
-                    out(line(&channel, result.ok, &result.detail))?
+                    out(line(&channel, result.ok, &result.detail))?;
                 }
                 return verdict(result.ok);
             }

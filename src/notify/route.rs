@@ -38,13 +38,11 @@ const PLATFORM_ORDER: [&str; 5] = ["whatsapp", "chatwoot", "sms", "email", "webh
 /// The tenant's order, else the platform's, then whatever else there is.
 pub fn order<'a>(app: &'a App, tenant: &'a Tenant, branch: Option<&str>) -> Vec<&'a str> {
     let own = tenant.levels(branch).find(|s| s.channel_order.as_ref());
-    match own {
-        Some(own) => own.value.iter().map(String::as_str).collect(),
-        None => {
-            let rest = app.plugins.names().filter(|n| !PLATFORM_ORDER.contains(n));
-            PLATFORM_ORDER.into_iter().filter(|n| app.plugins.manifest(n).is_some()).chain(rest).collect()
-        }
+    if let Some(own) = own {
+        return own.value.iter().map(String::as_str).collect();
     }
+    let rest = app.plugins.names().filter(|n| !PLATFORM_ORDER.contains(n));
+    PLATFORM_ORDER.into_iter().filter(|n| app.plugins.manifest(n).is_some()).chain(rest).collect()
 }
 
 /// Looks at each channel wanted.

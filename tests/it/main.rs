@@ -1,5 +1,5 @@
 //! The service from outside: requests go through the real router, messages to real sockets, rows to both databases.
-#![allow(clippy::unwrap_used, clippy::wildcard_imports)]
+#![allow(clippy::unwrap_used, clippy::wildcard_imports, clippy::disallowed_methods)]
 
 #[macro_use]
 mod support;
@@ -10,4 +10,5 @@ mod secrets;
 mod state_machine;
 mod store;
 mod tenants_are_apart;
+mod openapi;
 mod webhook;

@@ -88,6 +88,7 @@ impl Http {
         }
     }
 
+    #[expect(clippy::disallowed_methods, reason = "the one place that makes clients")]
     fn build(&self, tls: rustls::ClientConfig, resolver: Resolver) -> reqwest::Client {
         let builder = reqwest::Client::builder()
             .tls_backend_preconfigured(tls)
@@ -195,6 +196,7 @@ impl Answer {
     }
 
     /// `Retry-After`, in seconds or as a date, at most 24 h; a malformed or negative one is as good as none.
+    #[expect(clippy::disallowed_methods, reason = "a date in an answer is compared with the real time")]
     pub fn retry_after(&self) -> Option<Duration> {
         let value = self.headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
         let after = if !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit()) {

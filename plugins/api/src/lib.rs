@@ -16,6 +16,7 @@ mod settings;
 #[cfg(feature = "testing")]
 pub mod conformance;
 
+use std::fmt::Write;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -105,7 +106,7 @@ impl Message {
         let mut out = self.text.clone();
         for (n, action) in self.actions.iter().enumerate() {
             out.push_str(if n == 0 { "\n\n" } else { "\n" });
-            out.push_str(&format!("{}. {}", n + 1, action.title));
+            let _ = write!(out, "{}. {}", n + 1, action.title);
         }
         out
     }

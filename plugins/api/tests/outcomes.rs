@@ -1,5 +1,5 @@
 //! What the client says about calls that go wrong, each through a proxy that breaks them in its own way.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};

@@ -109,6 +109,7 @@ fn quotable(text: &str) -> String {
 }
 
 /// Chatwoot's windows are whole minutes of the clock. A `Retry-After` can only come from a proxy and is believed.
+#[expect(clippy::disallowed_methods, reason = "the server's windows follow the real time")]
 fn pause(answer: &Answer) -> Duration {
     answer.retry_after().unwrap_or_else(|| to_next_minute(SystemTime::now()))
 }

@@ -72,6 +72,7 @@ async fn in_conversation(
 
 /// The moment of the attempt on the server's clock, whose date comes with the answer; two seconds for what the
 /// rounding of both may lose.
+#[expect(clippy::disallowed_methods, reason = "compared with the server's real time")]
 fn by_their_clock(page: &Page, since: SystemTime) -> u64 {
     let ours = unix(SystemTime::now());
     let ahead = page.now.map_or(0, |theirs| theirs.cast_signed() - ours.cast_signed());

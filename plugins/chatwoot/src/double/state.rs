@@ -159,6 +159,7 @@ impl State {
         }
     }
 
+    #[expect(clippy::disallowed_methods, reason = "a double of a real server")]
     pub(super) fn now(&self) -> i64 {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         now.as_secs().cast_signed() + self.clock_ahead
