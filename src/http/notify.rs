@@ -112,6 +112,7 @@ async fn accept(
             };
         }
     };
+    crate::failpoint::reach("before_answer");
     if let Some(waiting) = waiting
         && let Some(reached) = waiting.finish(&tenant).await?
     {

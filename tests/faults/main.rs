@@ -1,0 +1,19 @@
+//! The built program as a process of its own, under faults: killed, stopped, cut off, its store torn away. What it
+//! accepted is counted against what a receiver outside of it got.
+//!
+//! A longer crash loop by one command: `RECADO_CRASH_CYCLES=200 cargo test --test faults f1_ -- --nocapture`, and a
+//! larger race for claims: `RECADO_RACE_ROWS=10000 cargo test --test faults f9_ -- --nocapture`.
+#![allow(clippy::unwrap_used)]
+
+#[macro_use]
+mod support;
+
+mod calls;
+mod commands;
+mod commit;
+mod crash;
+mod hang_up;
+mod nodes;
+mod points;
+mod reload;
+mod stop;
