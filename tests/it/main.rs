@@ -6,9 +6,9 @@ mod support;
 
 mod bad_input;
 mod notify;
+mod openapi;
 mod secrets;
 mod state_machine;
 mod store;
 mod tenants_are_apart;
-mod openapi;
 mod webhook;
