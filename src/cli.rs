@@ -275,7 +275,16 @@ fn load(arguments: &Arguments) -> Result<Config, Failure> {
 /// Opens the store for a command that ends at once.
 async fn open(config: Config) -> Result<Arc<App>, Failure> {
     let _ = tracing_subscriber::fmt().with_env_filter("warn").with_writer(std::io::stderr).try_init();
-    Ok(App::build(config, None).await?)
+    App::build(config, None).await.map_err(start_failure)
+}
+
+/// A channel nobody knows, or a key file of no use, is the configuration's fault.
+fn start_failure(e: anyhow::Error) -> Failure {
+    let text = format!("{e:#}");
+    if ["channels.", "auth.", "secrets.key_file"].iter().any(|section| text.starts_with(section)) {
+        return Failure::config(text);
+    }
+    e.into()
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime, Failure> {

@@ -16,7 +16,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use super::{Done, Failure};
+use super::{Done, Failure, start_failure};
 use crate::app::{App, check_channels};
 use crate::config::{Config, DEFAULT_FILE, LogFormat, process_env};
 
@@ -36,15 +36,6 @@ pub(super) async fn serve(config: Config, file: Option<PathBuf>) -> Done {
     reloads.abort();
     drop(lock);
     served
-}
-
-/// A channel nobody knows, or a key file of no use, is the configuration's fault.
-fn start_failure(e: anyhow::Error) -> Failure {
-    let text = format!("{e:#}");
-    if ["channels.", "auth.", "secrets.key_file"].iter().any(|section| text.starts_with(section)) {
-        return Failure::config(text);
-    }
-    e.into()
 }
 
 async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
