@@ -69,3 +69,27 @@ async fn f31_after_a_lost_commit_the_same_key_yields_one_notification_and_the_tr
     server.stop().await;
     house.remove().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f31_an_outcome_whose_commit_was_lost_is_written_again_and_nothing_is_called_twice() {
+    // Only the row of an attempt that has ended holds this.
+    const OUTCOME: &str = "\"finished\":";
+    let Some(store) = TestStore::postgres().await else { return };
+    let sink = Sink::start().await;
+    let (proxy, through) = PgProxy::start(&store.url).await;
+    let house = House::new(store, &[("RECADO_STORE__URL", &through)]);
+    let server = house.start().await;
+    let shop = Shop::open(&server, &sink.url()).await;
+    for rule in [Rule::CutAnswerTo(OUTCOME), Rule::CutBefore(OUTCOME), Rule::SwallowAnswerTo(OUTCOME)] {
+        proxy.set(rule.clone());
+        let id = shop.send(&note("Hola")).await;
+        drained(&house.store.url, 60 * SECOND).await;
+        assert!(proxy.is_done(), "{rule:?} was never met");
+        let found = shop.api.find(&id).await;
+        assert_eq!((&found["status"], sink.taken(&id)), (&json!("sent"), 1), "{rule:?}: {found}");
+        let attempts = found["attempts"].as_array().unwrap();
+        assert_eq!((attempts.len(), &attempts[0]["outcome"]), (1, &json!("accepted")), "{rule:?}: {found}");
+    }
+    server.stop().await;
+    house.remove().await;
+}
