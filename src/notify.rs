@@ -22,7 +22,7 @@ use crate::store::notifications::{Delivery, NewNotification};
 use crate::store::to_json;
 use crate::template::Parts;
 use crate::tenant::{Account, Tenant};
-use crate::writer::{Accept, Accepted, Fate, IdempotencyKey};
+use crate::writer::{Accept, Accepted, Fate, IdempotencyKey, QueueFull};
 
 pub use explain::{DryRun, explain};
 pub(crate) use request::is_locale;
@@ -205,7 +205,7 @@ pub async fn submit(app: &App, tenant: &Tenant, draft: Draft, key: Option<Idempo
     app.engine
         .writer
         .try_accept(Box::new(accept))
-        .map_err(|()| Error::refused("overloaded", "too much is waiting to be stored; try again in a moment"))?;
+        .map_err(|QueueFull| Error::refused("overloaded", "too much is waiting to be stored; try again in a moment"))?;
     match stored.await {
         Ok(Ok(Accepted::Done(answer))) => {
             metrics::counter!("recado_notifications_accepted_total").increment(count);

@@ -50,6 +50,9 @@ pub enum Op {
     Stop,
 }
 
+/// No room for another request.
+pub struct QueueFull;
+
 /// A validated request, ready to be stored.
 pub struct Accept {
     pub tenant: TenantId,
@@ -171,8 +174,8 @@ impl Writer {
     }
 
     /// Hands over a request, unless the queue is full: then the caller is told to come back.
-    pub fn try_accept(&self, accept: Box<Accept>) -> Result<(), ()> {
-        self.ops.try_send(Op::Accept(accept)).map_err(|_| ())
+    pub fn try_accept(&self, accept: Box<Accept>) -> Result<(), QueueFull> {
+        self.ops.try_send(Op::Accept(accept)).map_err(|_| QueueFull)
     }
 
     pub async fn flush(&self) {
@@ -638,7 +641,6 @@ impl Task {
                     let _ = start.reply.send(Ok(held));
                 }
                 Op::Finish(finished) => self.engine.finished(&finished),
-                Op::Release(_) => {}
                 Op::Touch(tenant, lane, _) => self.engine.wake(&tenant, &lane),
                 Op::Load(load) => {
                     let loaded = self.load(conn, &load).await;
@@ -657,7 +659,7 @@ impl Task {
                 Op::Flush(reply) => {
                     let _ = reply.send(());
                 }
-                Op::Stop => {}
+                Op::Release(_) | Op::Stop => {}
             }
         }
     }

@@ -306,11 +306,13 @@ fn names(columns: &str) -> impl Iterator<Item = &str> {
     columns.split(',').filter_map(|c| c.split_whitespace().next())
 }
 
+/// Whether a text begins and commits, and the shape of its batch.
+type TextKey = ([bool; 2], Vec<(Kind, usize)>);
+
 /// Runs batches on one engine; keeps the texts it made.
 pub struct Batches {
     engine: Engine,
-    /// By shape, and whether the text begins and commits.
-    texts: HashMap<([bool; 2], Vec<(Kind, usize)>), &'static str>,
+    texts: HashMap<TextKey, &'static str>,
 }
 
 /// The sizes to which SQLite's `values` lists are padded.

@@ -7,6 +7,7 @@ mod support;
 mod bad_input;
 mod notify;
 mod openapi;
+mod plugins;
 mod secrets;
 mod state_machine;
 mod store;

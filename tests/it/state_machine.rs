@@ -98,7 +98,7 @@ impl Life {
     async fn happen(&mut self, event: &Event) {
         match event {
             Event::Accept { marketing, later, expires, dedupe } => {
-                self.accept(*marketing, *later, *expires, *dedupe).await
+                self.accept(*marketing, *later, *expires, *dedupe).await;
             }
             Event::Cancel(n) => self.act(*n, "cancel").await,
             Event::Retry(n) => self.act(*n, "retry").await,
