@@ -109,7 +109,10 @@ impl Life {
                 let address = json!({"address": phone(usize::from(*n)), "category": "all"});
                 self.shop.post("/v1/suppressions", &address).await.expect(201);
             }
-            Event::Lift(n) => drop(self.shop.delete(&format!("/v1/suppressions/{}", phone(usize::from(*n)))).await),
+            Event::Lift(n) => {
+                let answer = self.shop.delete(&format!("/v1/suppressions/{}", phone(usize::from(*n)))).await;
+                assert!(matches!(answer.status, 204 | 404), "{}", answer.text());
+            }
             Event::Behave(answer) => self.sink.behave(match answer {
                 Answer::Accept => Behaviour::Accept,
                 Answer::Refuse => Behaviour::Refuse,
