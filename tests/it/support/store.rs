@@ -33,7 +33,7 @@ struct Schema {
 
 impl TestStore {
     pub fn sqlite() -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = folder();
         Self { url: format!("sqlite://{}", folder.path().join("recado.db").display()), folder, schema: None }
     }
 
@@ -46,7 +46,7 @@ impl TestStore {
         let joint = if server.contains('?') { '&' } else { '?' };
         let url = format!("{server}{joint}options=-csearch_path%3D{name}");
         let schema = Schema { server, name, _turn: turn };
-        Some(Self { url, folder: tempfile::tempdir().unwrap(), schema: Some(schema) })
+        Some(Self { url, folder: folder(), schema: Some(schema) })
     }
 
     /// Every store there is, for tests that need no app.
@@ -63,6 +63,11 @@ impl TestStore {
             execute(&schema.server, format!("drop schema {} cascade", schema.name)).await;
         }
     }
+}
+
+/// In memory where that is to be had: what is tried here is not the disk.
+fn folder() -> TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }
 
 fn server() -> Option<String> {
