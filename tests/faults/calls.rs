@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use plugin_api::conformance::{Cut, Fault, Proxy};
+use plugin_api::conformance::{Cut, Fault, Proxy, Then};
 use serde_json::{Value, json};
 
 use crate::support::{House, Shop, Sink, eventually, note};
@@ -28,7 +28,10 @@ on_each_store!(f10_f11_f14_f17_a_broken_call_is_unknown_and_repeated_under_the_s
     let proxy = Proxy::start(sink.address).await;
     let house = House::new(store, &[("RECADO_DELIVERY__CALL_TIMEOUT", "1s")]);
     let server = house.start().await;
-    let error = |status: u16| Fault::say(format!("HTTP/1.1 {status} Error\r\ncontent-length: 0\r\n\r\n"));
+    let error = |status: u16| {
+        let first = format!("HTTP/1.1 {status} Error\r\nconnection: close\r\ncontent-length: 0\r\n\r\n").into_bytes();
+        Fault::Say { first, then: Then::Close }
+    };
     for (fault, taken) in [
         (Fault::CutAfterRequest(Cut::Reset), 1),
         (Fault::CutAfterRequest(Cut::Close), 1),

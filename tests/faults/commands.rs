@@ -145,7 +145,7 @@ on_each_store!(commands_work_beside_a_running_server, async |store: TestStore| {
             command.env("RECADO_AUTH__OPERATOR_KEY", key);
         }
         let output = command.output().unwrap();
-        assert!(output.status.success(), "{}", said(&output.stderr));
+        assert!(output.status.success(), "{operator_key:?}: {} {:?}", said(&output.stderr), server.log());
         let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
         let id = answer["notifications"][0]["id"].as_str().unwrap().to_owned();
         crate::support::eventually("it is sent", Duration::from_secs(20), || async { sink.taken(&id) == 1 }).await;

@@ -28,7 +28,7 @@ on_each_store!(f1_nothing_is_lost_and_nothing_is_unexplained_after_many_crashes,
     let server = house.start().await;
     load.call_at(&[server.address]);
     let (ledger, repeats, replayed) = load.stop().await;
-    drained(&house.store.url, Duration::from_secs(120)).await;
+    drained(&house.store.url, Duration::from_mins(2)).await;
     let counts = audit(&server, &ledger, &sink).await;
     eprintln!(
         "{} crashes: {counts}; {repeats} requests repeated, {replayed} answered as before; slowest start {slowest_start:?}",

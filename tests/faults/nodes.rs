@@ -68,6 +68,8 @@ async fn f8_when_either_node_dies_the_other_goes_on() {
     let Some(store) = TestStore::postgres().await else { return };
     let sink = Sink::start().await;
     let house = House::new(store, &[("RECADO_CHANNELS__WEBHOOK__MAX_CONCURRENCY", "8")]);
+    // A kill meets calls under way.
+    sink.slow_down(Duration::from_millis(15));
     let mut nodes = vec![house.start().await, house.start().await];
     let load = Load::start(6, Duration::from_millis(10), 6);
     for _ in 0..6 {
