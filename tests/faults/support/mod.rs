@@ -14,7 +14,7 @@ mod store;
 use std::future::Future;
 use std::time::{Duration, Instant};
 
-pub use api::{Api, Shop, note};
+pub use api::{Answer, Api, Shop, note};
 pub use audit::{audit, drained, number};
 pub use house::{House, Server};
 pub use load::{Ledger, Load};

@@ -80,12 +80,12 @@ async fn forward(mut client: TcpStream, mut server: TcpStream, rule: Arc<Mutex<O
                         server.write_all(piece).await.ok()?;
                         // The answer's beginning means that the work is done, commit included.
                         while client.try_read(&mut said).is_ok_and(|n| n > 0) {}
-                        let _begun = server.read(&mut answered).await.ok()?;
+                        let _ = server.read(&mut answered).await.ok()?;
                         return None;
                     }
                     Verdict::SwallowAnswer => {
                         server.write_all(piece).await.ok()?;
-                        let _begun = server.read(&mut answered).await.ok()?;
+                        let _ = server.read(&mut answered).await.ok()?;
                         // Until the client has had enough.
                         while client.read(&mut said).await.ok()? > 0 {}
                         return None;
