@@ -61,7 +61,10 @@ impl App {
         let tokens = Verifier::new(&config.auth)?;
         let plugins = Arc::new(Registry::native()?);
         check_channels(&config, &plugins)?;
-        let templates = Arc::new(Templates::builtin());
+        let templates = Arc::new(match &config.paths.templates {
+            Some(folder) => Templates::with_overlay(folder)?,
+            None => Templates::builtin(),
+        });
         let mut anchor = None;
         let clock = match clock {
             Some(clock) => clock,

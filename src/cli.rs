@@ -281,7 +281,7 @@ async fn open(config: Config) -> Result<Arc<App>, Failure> {
 /// A channel nobody knows, or a key file of no use, is the configuration's fault.
 fn start_failure(e: anyhow::Error) -> Failure {
     let text = format!("{e:#}");
-    if ["channels.", "auth.", "secrets.key_file"].iter().any(|section| text.starts_with(section)) {
+    if ["channels.", "auth.", "secrets.key_file", "paths."].iter().any(|section| text.starts_with(section)) {
         return Failure::config(text);
     }
     e.into()

@@ -14,6 +14,7 @@ use std::sync::{Arc, OnceLock};
 use handlebars::{Context, RenderErrorReason};
 use serde_json::{Map, Value};
 
+pub use builtin::OverlayError;
 use engine::Failed;
 use needs::Needs;
 
@@ -79,6 +80,11 @@ impl Templates {
     /// Those compiled in.
     pub fn builtin() -> Self {
         builtin::load()
+    }
+
+    /// Those compiled in, with an operator's folder (`paths.templates`) laid over them file by file.
+    pub fn with_overlay(folder: &std::path::Path) -> Result<Self, OverlayError> {
+        builtin::load_over(folder)
     }
 
     /// Adds or replaces one.

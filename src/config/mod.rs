@@ -128,10 +128,6 @@ pub struct Log {
 pub struct Paths {
     #[serde(deserialize_with = "values::path")]
     pub templates: Option<PathBuf>,
-    #[serde(deserialize_with = "values::path")]
-    pub scripts: Option<PathBuf>,
-    #[serde(deserialize_with = "values::path")]
-    pub plugins: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Deserialize)]

@@ -20,7 +20,8 @@ use crate::ids::NotificationId;
 use crate::integrations::{self, ChannelSettings, ChannelState, TestResult};
 use crate::json::{self, OneOrMany};
 use crate::notify::{self, NotifyRequest, Submitted, To};
-use crate::store::notifications::find;
+use crate::status::Status;
+use crate::store::notifications::{Listed, find};
 use crate::tenant::Tenant;
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -163,13 +164,30 @@ async fn send_test(
     if let Submitted::KeyTaken = notify::submit(app, tenant, draft, None).await? {
         return Err(Error::Internal("a key was taken that was not given".into()));
     }
-    let _ = tokio::time::timeout(Duration::from_secs(20), told).await;
+    let row = decided(app, tenant, &id, told).await;
     app.engine.stop_waiting(&id);
-    let row = find(&app.db.pool, &tenant.id, id.as_str()).await?.ok_or(Error::NotFound)?;
+    let row = row?;
     let reason = row.reason.map(|r| format!(": {r}")).unwrap_or_default();
-    let ok = matches!(row.status, crate::status::Status::Sent | crate::status::Status::Delivered);
+    let ok = matches!(row.status, Status::Sent | Status::Delivered);
     let detail = format!("test message {id} is {}{reason}", row.status);
     Ok(TestResult { ok, latency_ms: watch.elapsed().as_millis() as u64, detail })
+}
+
+/// The notification once something is known: it ended, or its first attempt did. At most 20 s later in any case.
+async fn decided(
+    app: &App,
+    tenant: &Tenant,
+    id: &NotificationId,
+    mut told: tokio::sync::oneshot::Receiver<()>,
+) -> Result<Listed> {
+    for _ in 0..40 {
+        let ended = tokio::time::timeout(Duration::from_millis(500), &mut told).await.is_ok();
+        let row = find(&app.db.pool, &tenant.id, id.as_str()).await?.ok_or(Error::NotFound)?;
+        if ended || row.status.is_terminal() || (row.attempts > 0 && row.status != Status::Sending) {
+            return Ok(row);
+        }
+    }
+    find(&app.db.pool, &tenant.id, id.as_str()).await?.ok_or(Error::NotFound)
 }
 
 /// Test all channels

@@ -72,7 +72,7 @@ impl Registry {
 
     pub fn provider_names(&self, channel: &str) -> Vec<String> {
         let real = self.channels.get(channel).into_iter().flat_map(|e| e.providers.iter().map(|p| p.name.clone()));
-        real.chain([SANDBOX.to_owned()]).collect()
+        real.filter(|name| name != SANDBOX).chain([SANDBOX.to_owned()]).collect()
     }
 
     /// Opens an account.

@@ -366,12 +366,19 @@ pub async fn next_due(db: impl AnyExecutor<'_>, tenant: &TenantId, lane: &str) -
     Ok(due.map(Timestamp))
 }
 
-/// How old the oldest due and unclaimed work is, for `/metrics`.
+/// Since when the oldest due and unclaimed work waits, for `/metrics`. Asks each lane that may have some.
 pub async fn oldest_due_any_tenant(db: impl AnyExecutor<'_>, now: Timestamp) -> StoreResult<Option<Timestamp>> {
-    let due: Option<i64> = query_scalar("select min(wake_at) from lanes where wake_at is not null and wake_at <= $1")
-        .bind(now.0)
-        .fetch_one(db)
-        .await?;
+    let due: Option<i64> = query_scalar(
+        "select min(d) from (\
+         select (select min(due_at) from notifications n where n.tenant_id = l.tenant_id and n.lane = l.lane \
+         and n.priority = 0 and n.due_at is not null) as d from lanes l where l.wake_at <= $1 \
+         union all \
+         select (select min(due_at) from notifications n where n.tenant_id = l.tenant_id and n.lane = l.lane \
+         and n.priority = 1 and n.due_at is not null) as d from lanes l where l.wake_at <= $1) as x where d <= $1",
+    )
+    .bind(now.0)
+    .fetch_one(db)
+    .await?;
     Ok(due.map(Timestamp))
 }
 
