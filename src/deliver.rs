@@ -155,6 +155,15 @@ impl Engine {
         }
     }
 
+    /// Leases were given back: their rows fall due again.
+    pub fn released(&self, deliveries: &[(Delivery, Timestamp)]) {
+        for (delivery, due) in deliveries {
+            let lane = self.lane(&delivery.tenant, &delivery.lane);
+            let mut state = lane.state();
+            state.next_due = Some(state.next_due.map_or(*due, |known| known.min(*due)));
+        }
+    }
+
     /// Work was added to a lane by other means.
     pub fn wake(self: &Arc<Self>, tenant: &TenantId, lane: &Arc<str>) {
         let lane = self.lane(tenant, lane);

@@ -23,6 +23,8 @@ pub struct Lane {
 pub struct Limits {
     pub concurrency: u32,
     pub rate_per_minute: Option<u32>,
+    /// How long one call may last.
+    pub call_span: Duration,
 }
 
 #[derive(Default)]
@@ -94,6 +96,11 @@ impl State {
         self.limits = Some(limits);
         self.allowed = limits.concurrency.max(1);
         self.rate = limits.rate_per_minute.map(Bucket::per_minute);
+    }
+
+    /// How long an attempt that begins now must be left alone.
+    pub fn call_span(&self) -> Duration {
+        self.limits.map_or(Duration::ZERO, |l| l.call_span)
     }
 
     /// Decides where a fresh delivery goes and reserves its place.

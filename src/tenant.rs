@@ -80,13 +80,15 @@ impl Tenant {
 
     /// What plugin and operator allow a lane.
     pub fn limits(&self, channel: &str, branch: Option<&str>, config: &Config) -> Limits {
-        let plugin = self.account(channel, branch).map(|a| a.provider.limits).unwrap_or_default();
+        let account = self.account(channel, branch);
+        let plugin = account.map(|a| a.provider.limits).unwrap_or_default();
         let operator = config.channel(channel);
         let lower = |a: Option<u32>, b: Option<u32>| match (a, b) {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
         };
         Limits {
+            call_span: account.map(|a| a.call_span(config)).unwrap_or_default(),
             concurrency: operator.max_concurrency.map_or(plugin.concurrency, |most| plugin.concurrency.min(most.get())),
             rate_per_minute: lower(plugin.rate_per_minute, operator.rate_per_minute.map(std::num::NonZeroU32::get)),
         }
@@ -104,6 +106,14 @@ impl Tenant {
             }
             _ => Ok(None),
         }
+    }
+}
+
+impl Account {
+    /// How long a call may last, the contract's own time-outs and a margin included.
+    pub fn call_span(&self, config: &Config) -> Duration {
+        let contract = config.delivery.call_timeout;
+        self.provider.limits.call_seconds.map_or(contract, Duration::from_secs).max(contract) + Duration::from_secs(5)
     }
 }
 

@@ -659,7 +659,8 @@ impl Task {
                 Op::Flush(reply) => {
                     let _ = reply.send(());
                 }
-                Op::Release(_) | Op::Stop => {}
+                Op::Release(deliveries) => self.engine.released(&deliveries),
+                Op::Stop => {}
             }
         }
     }

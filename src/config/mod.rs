@@ -104,8 +104,6 @@ pub struct Outbound {
 #[serde(deny_unknown_fields)]
 pub struct Delivery {
     #[serde(deserialize_with = "values::at_least_one")]
-    pub concurrency: usize,
-    #[serde(deserialize_with = "values::at_least_one")]
     pub max_in_memory: usize,
     #[serde(deserialize_with = "values::duration")]
     pub call_timeout: Duration,

@@ -147,7 +147,7 @@ async fn attempt(engine: &Arc<Engine>, lane: &Arc<Lane>, d: &mut Delivery, opene
 /// Opens the attempt: after this, and only after this, the provider may be called.
 async fn open(engine: &Engine, account: &Account, d: &mut Delivery, now: Timestamp) -> Result<bool> {
     let (reply, opened) = oneshot::channel();
-    let due = now.plus(engine.call_span(account));
+    let due = now.plus(account.call_span(&engine.config.load()));
     let op = StartOp { tenant: d.tenant.clone(), id: d.id.clone(), lease: Arc::clone(&d.lease), due, reply };
     engine.writer.send(Op::Start(op)).await;
     let opened = opened.await.map_err(|_| Error::Internal("the writer ended".into()))??;
@@ -171,7 +171,7 @@ async fn call(
     after_unknown: bool,
 ) -> Result<Ended> {
     let watch = Instant::now();
-    let sent = match tokio::time::timeout(engine.call_span(account), channel.send(message)).await {
+    let sent = match tokio::time::timeout(account.call_span(&engine.config.load()), channel.send(message)).await {
         Ok(sent) => sent,
         Err(_) => Err(SendError::unknown("timeout", "the provider did not answer in time")),
     };
@@ -426,15 +426,6 @@ async fn content(engine: &Engine, d: &Delivery) -> Result<Arc<Content>> {
     find_shared_content(&engine.db.pool, &d.tenant, &d.request_id)
         .await?
         .ok_or_else(|| Error::Internal("the request's content is gone".into()))
-}
-
-impl Engine {
-    /// How long a call may last, the contract's own time-outs and a margin included.
-    fn call_span(&self, account: &Account) -> Duration {
-        let contract = self.config.load().delivery.call_timeout;
-        account.provider.limits.call_seconds.map_or(contract, Duration::from_secs).max(contract)
-            + Duration::from_secs(5)
-    }
 }
 
 impl Finished {
