@@ -201,7 +201,7 @@ fn spec(kind: Kind) -> Spec {
                 ", reason = v.reason, message_id = coalesce(v.mid, notifications.message_id), due_at = v.due, \
                 lease_token = null, updated_at = v.now from {v} \
                 where notifications.tenant_id = v.t and notifications.notification_id = v.id \
-                and notifications.lease_token = v.token and notifications.due_at is not null"
+                and notifications.lease_token = v.token"
             ),
         },
         Kind::Advance => Spec {
@@ -213,7 +213,7 @@ fn spec(kind: Kind) -> Spec {
                 ", reason = v.reason, due_at = v.due, lease_token = null, updated_at = v.now, step = v.step, \
                 channel = v.channel, address = v.address, lane = v.lane, step_attempts = 0, step_began_at = null from {v} \
                 where notifications.tenant_id = v.t and notifications.notification_id = v.id \
-                and notifications.lease_token = v.token and notifications.due_at is not null"
+                and notifications.lease_token = v.token"
             ),
         },
         Kind::Start => Spec {
