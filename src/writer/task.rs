@@ -1,0 +1,324 @@
+//! The loop: one batch after another, each one transaction, and what happens when the store does not take it.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::AnyConnection;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use super::outcome::finish;
+use super::plan::Plan;
+use super::{Fate, Op, Settings};
+use crate::clock::{SharedClock, Timestamp};
+use crate::deliver::Engine;
+use crate::error::StoreError;
+use crate::lane::Admission;
+use crate::store::batch::{Batch, Batches, Changed, Kind};
+use crate::store::lanes::{self, Touch};
+use crate::store::notifications::Asked;
+use crate::store::{self, Db, StoreResult, to_json};
+
+/// The most operations that share a commit.
+const BATCH: usize = 512;
+/// A statement that takes longer than this is given up, and its connection with it.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The writer's own connection.
+struct Link {
+    db: Db,
+    conn: Option<AnyConnection>,
+    /// After a failed connect, at most one more a second.
+    unreachable_until: Option<Instant>,
+}
+
+impl Link {
+    async fn take(&mut self) -> StoreResult<AnyConnection> {
+        if let Some(conn) = self.conn.take() {
+            return Ok(conn);
+        }
+        if self.unreachable_until.is_some_and(|until| Instant::now() < until) {
+            return Err(StoreError::Unavailable("the store can't be reached".into()));
+        }
+        let conn = self.db.connect().await;
+        self.unreachable_until = conn.is_err().then(|| Instant::now() + Duration::from_secs(1));
+        conn
+    }
+}
+
+pub(super) struct Task {
+    pub(super) db: Db,
+    pub(super) clock: SharedClock,
+    pub(super) engine: Arc<Engine>,
+    pub(super) settings: Settings,
+    pub(super) batches: Batches,
+    pub(super) asked: Asked,
+    pub(super) lane_statements: lanes::Statements,
+    /// Outcomes the store owes us: calls were made, so these are tried until they are written.
+    pub(super) owed: Vec<Op>,
+}
+
+/// What is known of a batch while and after it is written.
+#[derive(Default)]
+pub(super) struct Written {
+    pub(super) now: Option<Timestamp>,
+    /// One for each accept, in order.
+    pub(super) accepts: Vec<AcceptFate>,
+    /// The notifications found stored, when not all were.
+    pub(super) stored: Option<HashSet<String>>,
+    /// The attempts found open, when not all were opened.
+    pub(super) started: Option<HashSet<String>>,
+    pub(super) committing: bool,
+}
+
+pub(super) struct AcceptFate {
+    pub(super) refused: bool,
+    pub(super) fates: Vec<Fate>,
+    pub(super) admissions: Vec<Admission>,
+}
+
+impl Task {
+    pub(super) fn new(db: Db, clock: SharedClock, engine: Arc<Engine>, settings: Settings) -> Self {
+        Self {
+            batches: Batches::new(db.engine),
+            asked: Asked::new(db.engine),
+            lane_statements: lanes::Statements::new(db.engine),
+            db,
+            clock,
+            engine,
+            settings,
+            owed: Vec::new(),
+        }
+    }
+
+    pub(super) async fn run(mut self, mut ops: mpsc::Receiver<Op>) {
+        let mut link = Link { db: self.db.clone(), conn: None, unreachable_until: None };
+        let mut stopping = false;
+        loop {
+            let mut batch = Vec::with_capacity(64);
+            if self.owed.is_empty() {
+                if stopping {
+                    break;
+                }
+                ops.recv_many(&mut batch, BATCH).await;
+            } else {
+                let _ = tokio::time::timeout(Duration::from_secs(1), ops.recv_many(&mut batch, BATCH)).await;
+                batch.append(&mut self.owed);
+            }
+            stopping |= batch.iter().any(|op| matches!(op, Op::Stop));
+            self.write(&mut link, batch).await;
+        }
+        if let Some(conn) = &mut link.conn
+            && let Err(e) = lanes::give_up_all_any_tenant(conn, &self.settings.node).await
+        {
+            tracing::warn!(error = %e, "this node's lanes stay leased until they run out");
+        }
+    }
+
+    /// Writes a batch; one bad statement in it does not take the others along.
+    async fn write(&mut self, link: &mut Link, mut ops: Vec<Op>) {
+        let mut prepared = match self.try_write(link, &mut ops).await {
+            Ok(()) => return,
+            Err((error, prepared)) => {
+                self.undo(&ops, &prepared);
+                (error, ops)
+            }
+        };
+        if let (StoreError::Statement(_) | StoreError::Unreadable(_), true) = (&prepared.0, prepared.1.len() > 1) {
+            for op in prepared.1.drain(..) {
+                Box::pin(self.write(link, vec![op])).await;
+            }
+            return;
+        }
+        let (error, ops) = prepared;
+        tracing::error!(error = %error, operations = ops.len(), "the store did not take a batch");
+        for op in ops {
+            self.fail(op, &error);
+        }
+    }
+
+    fn fail(&mut self, op: Op, error: &StoreError) {
+        let lost = matches!(error, StoreError::Statement(_) | StoreError::Unreadable(_));
+        match op {
+            Op::Accept(accept) => {
+                if let StoreError::OutcomeUnknown(_) = error {
+                    // If the rows are there after all, nothing was called for them: give their leases back.
+                    let due = self.clock.now();
+                    self.owed
+                        .push(Op::Release(accept.notifications.iter().map(|n| (n.delivery.clone(), due)).collect()));
+                }
+                let _ = accept.reply.send(Err(error.clone()));
+            }
+            Op::Start(start) => {
+                let _ = start.reply.send(Err(error.clone()));
+            }
+            Op::Load(load) => {
+                let _ = load.reply.send(Err(error.clone()));
+            }
+            Op::Finish(finished) if lost => {
+                tracing::error!(notification.id = %finished.delivery.id, "an outcome can't be written; its lease will run out");
+            }
+            Op::Release(_) | Op::Touch(..) if lost => {}
+            Op::Finish(_) | Op::Release(_) | Op::Touch(..) => self.owed.push(op),
+            Op::Flush(reply) => {
+                if self.owed.is_empty() {
+                    let _ = reply.send(());
+                } else {
+                    self.owed.push(Op::Flush(reply));
+                }
+            }
+            Op::Settle(_) | Op::Acquire(_) | Op::Renew | Op::Stop => {}
+        }
+    }
+
+    /// Admissions made for a batch that failed.
+    fn undo(&self, ops: &[Op], admissions: &[Vec<Admission>]) {
+        let accepts = ops.iter().filter_map(|op| if let Op::Accept(a) = op { Some(a) } else { None });
+        for (accept, admissions) in accepts.zip(admissions) {
+            for (new, admission) in accept.notifications.iter().zip(admissions) {
+                self.engine.lane(&new.delivery.tenant, &new.delivery.lane).state().unadmit(&new.delivery, *admission);
+            }
+        }
+    }
+
+    async fn try_write(&mut self, link: &mut Link, ops: &mut Vec<Op>) -> Result<(), (StoreError, Vec<Vec<Admission>>)> {
+        let mut conn = link.take().await.map_err(|e| (e, vec![]))?;
+        let mut batch = Written::default();
+        let result = tokio::time::timeout(PATIENCE, self.transact(&mut conn, ops, &mut batch)).await;
+        let error = match result {
+            Ok(Ok(())) => None,
+            Ok(Err(e)) => Some(e),
+            Err(_) if batch.committing => Some(StoreError::OutcomeUnknown("no answer within 5 s".into())),
+            Err(_) => Some(StoreError::Unavailable("no answer within 5 s".into())),
+        };
+        match error {
+            None => {}
+            Some(e) => {
+                // A connection whose transaction did not end well is not used again.
+                if matches!(e, StoreError::Statement(_) | StoreError::Unreadable(_)) {
+                    link.conn = Some(conn);
+                }
+                let admissions = batch.accepts.into_iter().map(|a| a.admissions).collect();
+                return Err((e, admissions));
+            }
+        }
+        self.conclude(std::mem::take(ops), batch, &mut conn).await;
+        link.conn = Some(conn);
+        Ok(())
+    }
+
+    /// Everything of a batch that must be durable together.
+    async fn transact(&mut self, conn: &mut AnyConnection, ops: &mut [Op], written: &mut Written) -> StoreResult<()> {
+        let now = self.clock.now();
+        written.now = Some(now);
+        let plan = Plan::of(ops, &self.engine);
+        if plan.is_empty() {
+            return Ok(());
+        }
+        // What must be asked before the rows can be made needs the transaction open; most batches ask nothing.
+        let open = !plan.touches.is_empty() || plan.asks;
+        if open {
+            store::begin(conn, self.db.engine).await?;
+        }
+        let result = self.fill_and_commit(conn, ops, written, &plan, open, now).await;
+        if open && result.is_err() {
+            store::rollback(conn).await;
+        }
+        result
+    }
+
+    async fn fill_and_commit(
+        &mut self,
+        conn: &mut AnyConnection,
+        ops: &mut [Op],
+        written: &mut Written,
+        plan: &Plan,
+        open: bool,
+        now: Timestamp,
+    ) -> StoreResult<()> {
+        if !plan.touches.is_empty() {
+            self.touch(conn, plan, now).await?;
+        }
+        let mut batch = Batch::default();
+        let mut memory = HashMap::new();
+        let mut deduped = HashMap::new();
+        for op in ops.iter_mut() {
+            match op {
+                Op::Accept(accept) => self.accept(conn, accept, &mut batch, written, &mut deduped, now).await?,
+                Op::Start(s) => batch.push(
+                    Kind::Start,
+                    [(&s.tenant.0).into(), (&s.id.0).into(), (&s.lease).into(), now.0.into(), s.due.0.into()],
+                ),
+                Op::Finish(finished) => finish(finished, &mut batch, &mut memory),
+                Op::Release(deliveries) => {
+                    for (d, due) in deliveries {
+                        let row = [(&d.tenant.0).into(), (&d.id.0).into(), (&d.lease).into(), due.0.into()];
+                        batch.push(Kind::Release, row);
+                    }
+                }
+                _ => {}
+            }
+        }
+        for row in memory.into_values() {
+            batch.push(Kind::Memory, row);
+        }
+        let counts = [Kind::Notification, Kind::Start, Kind::Finish].map(|kind| batch.count(kind) as u64);
+        written.committing = true;
+        let changed = if batch.is_empty() {
+            store::commit(conn).await?;
+            Changed::default()
+        } else {
+            self.batches.commit(conn, batch, open).await?
+        };
+        written.committing = false;
+        let [notifications, starts, finishes] = counts;
+        if changed.count(Kind::Notification) != notifications {
+            written.stored = Some(self.stored(conn, ops).await?);
+        }
+        if changed.count(Kind::Start) != starts {
+            written.started = Some(self.started(conn, ops).await?);
+        }
+        if changed.count(Kind::Finish) != finishes {
+            let late = finishes.saturating_sub(changed.count(Kind::Finish));
+            tracing::warn!(late, "outcomes came after their lease; kept in the journal only");
+        }
+        Ok(())
+    }
+
+    async fn touch(&self, conn: &mut AnyConnection, plan: &Plan, now: Timestamp) -> StoreResult<()> {
+        let touches: Vec<Touch<'_>> = plan
+            .touches
+            .iter()
+            .map(|((t, lane), wake)| Touch { t: t.as_str(), lane, wake: wake.unwrap_or(now).0 })
+            .collect();
+        let lease_end = now.plus(self.settings.lane_lease);
+        let node = &self.settings.node;
+        for row in self.lane_statements.touch(conn, &to_json(&touches), node, now, lease_end).await? {
+            let lane = self.engine.lane(&row.tenant, &row.lane.as_str().into());
+            let mut state = lane.state();
+            state.owned = (row.owner.as_deref() == Some(&**node)).then_some(row.version);
+            state.active_at = Some(now);
+        }
+        Ok(())
+    }
+
+    /// Which of the batch's notifications were stored: those whose Idempotency-Key was free.
+    async fn stored(&self, conn: &mut AnyConnection, ops: &[Op]) -> StoreResult<HashSet<String>> {
+        let rows: Vec<_> = ops
+            .iter()
+            .filter_map(|op| if let Op::Accept(a) = op { a.notifications.first() } else { None })
+            .map(|n| serde_json::json!({"t": n.delivery.tenant, "id": n.delivery.id}))
+            .collect();
+        self.asked.present(conn, &rows).await
+    }
+
+    async fn started(&self, conn: &mut AnyConnection, ops: &[Op]) -> StoreResult<HashSet<String>> {
+        let rows: Vec<_> = ops
+            .iter()
+            .filter_map(|op| if let Op::Start(s) = op { Some(s) } else { None })
+            .map(|s| serde_json::json!({"t": s.tenant, "id": s.id, "token": s.lease}))
+            .collect();
+        self.asked.started(conn, &rows).await
+    }
+}
