@@ -66,7 +66,7 @@ pub enum Admission {
 }
 
 /// Most deliveries of one lane held in memory.
-const QUEUE: usize = 128;
+const QUEUE: usize = 256;
 /// Consecutive failures after which the circuit opens.
 const FAILURES: u32 = 5;
 

@@ -102,7 +102,7 @@ impl Http {
             // A shared connection that died silently would swallow every call until the kernel gives it up.
             .http2_keep_alive_interval(PING_LIMIT)
             .http2_keep_alive_timeout(PING_LIMIT)
-            .pool_max_idle_per_host(64)
+            .pool_max_idle_per_host(128)
             .dns_resolver(resolver)
             .user_agent(concat!("Recado/", env!("CARGO_PKG_VERSION")));
         builder.build().expect("the client is built from constants")
