@@ -303,7 +303,7 @@ impl Engine {
             let wants = {
                 let mut state = lane.state();
                 state.off = !self.config.load().channel(lane.channel()).enabled;
-                state.queued() > 0 || state.wants_load(now)
+                state.may_start(now) || state.wants_load(now)
             };
             if wants {
                 moved = true;

@@ -226,6 +226,15 @@ impl State {
             && (self.backlog || self.next_due.is_some_and(|due| due <= now))
     }
 
+    /// Something that waits here could start now.
+    pub fn may_start(&mut self, now: Timestamp) -> bool {
+        !self.off
+            && self.slot_free()
+            && self.circuit_lets_through(now)
+            && self.queue.iter().flatten().any(|d| self.free_address(d))
+            && self.rate.as_mut().is_none_or(|bucket| bucket.has_one(now))
+    }
+
     pub fn queued(&self) -> usize {
         self.queue[0].len() + self.queue[1].len()
     }
@@ -296,6 +305,14 @@ impl Bucket {
     }
 
     fn take(&mut self, now: Timestamp) -> bool {
+        let there = self.has_one(now);
+        if there {
+            self.tokens -= 1.0;
+        }
+        there
+    }
+
+    fn has_one(&mut self, now: Timestamp) -> bool {
         let before = *self.filled_at.get_or_insert(now);
         if now > before {
             self.tokens = (self.tokens + now.since(before).as_millis() as f64 * self.per_ms).min(self.most);
@@ -303,11 +320,7 @@ impl Bucket {
         } else if now < before {
             self.filled_at = Some(now); // The clock was set back: start counting from here.
         }
-        if self.tokens < 1.0 {
-            return false;
-        }
-        self.tokens -= 1.0;
-        true
+        self.tokens >= 1.0
     }
 
     fn earn(&mut self, tokens: f64) {

@@ -309,6 +309,13 @@ on_each_db!(the_oldest_due_work_is_known, async |db: &Db| {
         let lanes = recado::store::lanes::Statements::new(db.engine);
         lanes.touch(&db.pool, &touches(wake), "n1", NOW, later(9)).await.unwrap();
     }
+    // A lane may be looked at earlier than anything in it falls due.
+    assert_eq!(store::oldest_due_any_tenant(&db.pool, NOW).await.unwrap(), None);
+    for (id, lane, due) in
+        [("n5", later(-5).0, later(-5).0), ("n9", later(-9).0, later(-9).0), ("n1", later(-5).0, later(1).0)]
+    {
+        insert(db, id, json!({"lane": format!("l{lane}"), "due_at": due})).await;
+    }
     assert_eq!(store::oldest_due_any_tenant(&db.pool, NOW).await.unwrap(), Some(later(-9)));
 });
 
