@@ -355,7 +355,7 @@ impl Engine {
     pub async fn run(self: Arc<Self>) {
         let mut beat = tokio::time::interval(Duration::from_millis(100));
         beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut round = 0_u32;
+        let (mut round, mut look) = (0_u32, 0);
         loop {
             beat.tick().await;
             if self.stopping.load(Ordering::Relaxed) {
@@ -366,7 +366,9 @@ impl Engine {
                 self.writer.send(Op::Renew).await;
                 self.settle_idle(Duration::from_secs(10)).await;
             }
-            if round.is_multiple_of(5) {
+            if round >= look {
+                // Nodes started together would otherwise stay in step, and the same one always come first.
+                look = round + rand::random_range(3..=7);
                 self.tick().await;
             } else {
                 self.stir();

@@ -219,7 +219,7 @@ async fn search(store: TestStore) {
     assert!(log.contains("attempt") && log.contains("TRACE"), "the log was captured");
     out.0.push(("the log".into(), log));
 
-    let secret_part = key.rsplit_once('_').unwrap().1.to_owned();
+    let secret_part = key.splitn(3, '_').nth(2).unwrap().to_owned();
     let mut marks: Vec<String> = MARKS.iter().map(|m| (*m).to_owned()).collect();
     marks.extend(MARKS.iter().map(|m| STANDARD.encode(m).trim_end_matches('=').to_owned()));
     marks.extend([secret_part, OPERATOR_KEY.into(), JWT_SECRET.into(), webhook_secret]);
