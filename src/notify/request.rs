@@ -189,6 +189,14 @@ impl Faults {
         self.add(pointer, e.code, e.detail);
     }
 
+    /// An id or a key of the caller's own. PostgreSQL stores no NUL, and nobody means a line break here.
+    fn word(&mut self, pointer: &str, text: Option<&str>, most: usize) {
+        self.longer(pointer, text, most);
+        if text.is_some_and(|t| t.chars().any(char::is_control)) {
+            self.add(pointer, "control_characters", "must not hold control characters");
+        }
+    }
+
     fn longer(&mut self, pointer: &str, text: Option<&str>, most: usize) {
         if text.is_some_and(|t| t.len() > most) {
             self.add(pointer, "too_long", format!("must have at most {most} bytes"));
@@ -205,8 +213,8 @@ pub(super) async fn check(app: &App, tenant: &Tenant, r: NotifyRequest, now: Tim
     if r.kind.chars().any(char::is_control) {
         faults.add("/type", "control_characters", "must not hold control characters");
     }
-    faults.longer("/appointmentId", r.appointment_id.as_deref(), 200);
-    faults.longer("/dedupeKey", r.dedupe_key.as_deref(), 255);
+    faults.word("/appointmentId", r.appointment_id.as_deref(), 200);
+    faults.word("/dedupeKey", r.dedupe_key.as_deref(), 255);
     if let Some(branch) = &r.branch_id
         && !tenant.branches.contains_key(branch)
     {
@@ -412,7 +420,7 @@ fn recipients(
         if to.contact_id.is_some() {
             faults.add(format!("{pointer}/contactId"), "unknown_contact", "this tenant has no such contact");
         }
-        faults.longer(&format!("{pointer}/externalId"), recipient.external_id.as_deref(), 200);
+        faults.word(&format!("{pointer}/externalId"), recipient.external_id.as_deref(), 200);
         if let Some(phone) = &to.phone {
             let parsed = address::phone(phone, Some(country))
                 .and_then(|p| allowed.map_or(Ok(()), |countries| address::allowed(&p, countries)).map(|()| p));

@@ -104,6 +104,11 @@ async fn b41_names_and_subjects_stay_on_one_line() {
         let mut body = without("message");
         body["content"] = json!({"subject": evil, "text": "Hola"});
         door.notify(&body).await.has_fault("validation", "/content/subject", "control_characters");
+        let to = json!({"phone": "3312345678", "externalId": evil});
+        door.refuses(json!({"to": to}), "validation", "/to/externalId", "control_characters").await;
+        for id in ["appointmentId", "dedupeKey"] {
+            door.refuses(json!({id: evil}), "validation", &format!("/{id}"), "control_characters").await;
+        }
     }
     door.still_works().await;
 }
