@@ -213,6 +213,7 @@ fn host(config: &Config, names: Names) -> Host {
         guard,
         timeout: config.delivery.call_timeout,
         hostname: own_host.into(),
+        hook_url: None,
     }
 }
 

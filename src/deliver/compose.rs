@@ -66,6 +66,8 @@ pub async fn compose(
         data: Arc::clone(&content.data),
         attempt: d.attempts.max(1),
         memory,
+        window_open: true,
+        form: None,
     })
 }
 

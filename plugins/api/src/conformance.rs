@@ -128,7 +128,13 @@ pub fn loopback_host(timeout: Duration) -> Host {
         allow_http: true,
         ..Guard::default()
     });
-    Host { http: Http::new(Arc::clone(&guard), timeout), guard, timeout, hostname: "recado.example".into() }
+    Host {
+        http: Http::new(Arc::clone(&guard), timeout),
+        guard,
+        timeout,
+        hostname: "recado.example".into(),
+        hook_url: None,
+    }
 }
 
 /// A message with every part, whose texts are easy to find where they should not be.
@@ -154,5 +160,7 @@ pub fn sample_message(channel: &str) -> Message {
         data: Arc::new(serde_json::json!({"visit": {"room": "data-canary"}})),
         attempt: 1,
         memory: None,
+        window_open: true,
+        form: None,
     }
 }

@@ -7,6 +7,7 @@
 //! [`Plugin::open`] turns one account's settings into a [`Channel`], which the core keeps and shares between calls,
 //! so that parsed settings and connections live as long as the account does.
 
+mod callback;
 pub mod http;
 mod manifest;
 pub mod net;
@@ -23,6 +24,7 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
+pub use callback::{Answer, Callback, Event, Inbound, OptOut, Received, Refused, State, Status};
 pub use manifest::{
     AddressKind, Idempotency, Limits, Manifest, ManifestError, Provider, Setting, SettingKind, Unknown,
 };
@@ -56,6 +58,14 @@ pub trait Channel: Send + Sync + 'static {
         let _ = (message, since);
         Lookup::Undecided
     }
+
+    /// Verifies and reads one request that the provider made to this account's hook ([`Host::hook_url`]). Pure: no
+    /// network, no state. The same callback gives the same events, however often and in whatever order it comes. Only
+    /// called when the manifest says `callbacks` or `inbound`.
+    async fn receive(&self, callback: &Callback) -> Result<Received, Refused> {
+        let _ = callback;
+        Err(Refused::Unsupported("this provider does not call back".into()))
+    }
 }
 
 /// What the core lends to an opened account.
@@ -69,6 +79,9 @@ pub struct Host {
     pub timeout: Duration,
     /// Name this program gives of itself (SMTP `EHLO`, host part of a `Message-ID`).
     pub hostname: Arc<str>,
+    /// Where this account's provider may report to ([`Channel::receive`]): `https://recado.example/hooks/sms/4f…`.
+    /// None while the server has no public address.
+    pub hook_url: Option<Arc<str>>,
 }
 
 /// One rendered message for one recipient.
@@ -98,6 +111,11 @@ pub struct Message {
     /// What an earlier receipt for the same account and address asked to remember.
     #[serde(skip)]
     pub memory: Option<serde_json::Value>,
+    /// False when the provider takes only approved forms now, because the person has not written to this account within
+    /// the manifest's `window-hours`. True for every provider without such a window.
+    pub window_open: bool,
+    /// The approved form of this message, if its template declares one.
+    pub form: Option<ApprovedForm>,
 }
 
 impl Message {
@@ -131,6 +149,61 @@ pub struct Action {
     pub title: String,
     /// What comes back when it is chosen.
     pub value: String,
+}
+
+/// A message that the provider approved beforehand, with this recipient's values filled in (WhatsApp's templates).
+#[derive(Debug, Clone, Default, Serialize, Deserialize, PartialEq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct ApprovedForm {
+    /// Its name at Meta, or the content id (`HX…`) at Twilio.
+    pub name: String,
+    /// As approved, with an underscore: `es_MX`.
+    pub language: String,
+    pub header: Option<FormHeader>,
+    /// The values of the body, in order.
+    pub body: Vec<FormValue>,
+    pub buttons: Vec<FormButton>,
+}
+
+/// One value of an approved form.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, PartialEq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct FormValue {
+    /// For forms with named values; else the position counts.
+    #[serde(default)]
+    pub name: Option<String>,
+    pub text: String,
+}
+
+/// The variable part of a form's header.
+#[derive(Debug, Clone, Serialize, Deserialize, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub enum FormHeader {
+    Text(FormValue),
+    /// A link that the provider fetches.
+    Image(String),
+    Video(String),
+    Document(String),
+}
+
+/// The variable part of one of a form's buttons.
+#[derive(Debug, Clone, Serialize, Deserialize, PartialEq)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct FormButton {
+    /// Its position among the form's buttons, from 0.
+    pub index: u8,
+    pub value: FormButtonValue,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub enum FormButtonValue {
+    /// What comes back when a quick reply is chosen ([`Inbound::action`]).
+    Payload(String),
+    /// What is put at the end of a link.
+    UrlSuffix(String),
+    /// A coupon to copy.
+    Code(String),
 }
 
 #[derive(Debug, Clone, PartialEq)]

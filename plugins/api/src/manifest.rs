@@ -55,6 +55,15 @@ pub struct Provider {
     /// Returns something to remember about a recipient, so `Message::memory` is worth a look-up.
     #[serde(default)]
     pub remembers: bool,
+    /// Reports what became of a message ([`crate::Event::Status`]): `sent` is not the last word.
+    #[serde(default)]
+    pub callbacks: bool,
+    /// Hands on what people answer ([`crate::Event::Inbound`]).
+    #[serde(default)]
+    pub inbound: bool,
+    /// Free text only this long after a person's last message; outside it only an approved form
+    /// ([`crate::Message::form`]).
+    pub window_hours: Option<u32>,
     #[serde(default)]
     pub limits: Limits,
     #[serde(default)]

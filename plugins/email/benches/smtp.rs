@@ -64,8 +64,13 @@ fn open(address: SocketAddr) -> Arc<dyn Channel> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let guard = Arc::new(Guard { allow: vec![address.ip().into()], ..Guard::default() });
     let timeout = Duration::from_secs(30);
-    let host =
-        Host { http: Http::new(Arc::clone(&guard), timeout), guard, timeout, hostname: "bench.example.test".into() };
+    let host = Host {
+        http: Http::new(Arc::clone(&guard), timeout),
+        guard,
+        timeout,
+        hostname: "bench.example.test".into(),
+        hook_url: None,
+    };
     let settings: Settings = [
         ("host", json!(address.ip().to_string())),
         ("port", json!(address.port())),
@@ -94,6 +99,8 @@ fn message(n: usize) -> Message {
         data: Arc::new(Value::Null),
         attempt: 1,
         memory: None,
+        window_open: true,
+        form: None,
     }
 }
 

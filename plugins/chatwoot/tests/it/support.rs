@@ -52,6 +52,8 @@ pub(crate) fn message(text: &str) -> Message {
         data: Arc::new(Value::Null),
         attempt: 1,
         memory: None,
+        window_open: true,
+        form: None,
     }
 }
 

@@ -21,7 +21,13 @@ pub(crate) fn host_allowing(networks: &[&str]) -> Host {
     let allow = networks.iter().map(|n| n.parse().unwrap()).collect();
     let guard = Arc::new(Guard { allow, allow_http: true, ..Guard::default() });
     let timeout = Duration::from_secs(20);
-    Host { http: Http::new(Arc::clone(&guard), timeout), guard, timeout, hostname: "gateway.example.test".into() }
+    Host {
+        http: Http::new(Arc::clone(&guard), timeout),
+        guard,
+        timeout,
+        hostname: "gateway.example.test".into(),
+        hook_url: None,
+    }
 }
 
 /// Settings as a caller writes them, through the schema.
@@ -61,6 +67,8 @@ pub(crate) fn message(id: &str) -> Message {
         data: Arc::new(Value::Null),
         attempt: 1,
         memory: None,
+        window_open: true,
+        form: None,
     }
 }
 
