@@ -62,7 +62,7 @@ create table attempts (
     reason text,
     error text,
     primary key (tenant_id, notification_id, number)
-);
+) /* sqlite: without rowid */;
 
 -- What else happened to a notification: cancelled by hand, late results, callbacks.
 create table events (
@@ -73,7 +73,7 @@ create table events (
     detail text,
     at bigint not null,
     primary key (tenant_id, notification_id, event_id)
-);
+) /* sqlite: without rowid */;
 
 -- First answers, by the caller's Idempotency-Key.
 create table idempotency_keys (
@@ -85,7 +85,7 @@ create table idempotency_keys (
     response text,                     -- null: what one queued notification answers, made anew from its row
     created_at bigint not null,
     primary key (tenant_id, idempotency_key)
-);
+) /* sqlite: without rowid */;
 
 create table dedupe_keys (
     tenant_id text not null,
@@ -94,7 +94,7 @@ create table dedupe_keys (
     notification_id text not null,
     created_at bigint not null,
     primary key (tenant_id, dedupe_key, recipient)
-);
+) /* sqlite: without rowid */;
 
 -- A lane is one channel account's queue and is worked by one node at a time, so its limits hold across nodes.
 -- `wake_at` is never later than the earliest due_at in the lane: everybody may lower it, only the owner raises it.
@@ -106,6 +106,6 @@ create table lanes (
     owner text,
     lease_until bigint,
     primary key (tenant_id, lane)
-);
+) /* sqlite: without rowid */;
 
 create index lanes_wake on lanes (wake_at) where wake_at is not null;

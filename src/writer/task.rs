@@ -81,7 +81,7 @@ pub(super) struct AcceptFate {
 impl Task {
     pub(super) fn new(db: Db, clock: SharedClock, engine: Arc<Engine>, settings: Settings) -> Self {
         Self {
-            batches: Batches::new(db.engine),
+            batches: Batches::new(&db),
             asked: Asked::new(db.engine),
             lane_statements: lanes::Statements::new(db.engine),
             db,
