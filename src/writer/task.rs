@@ -22,6 +22,8 @@ use crate::store::{self, Db, StoreResult, to_json};
 
 /// The most operations that share a commit.
 const BATCH: usize = 512;
+/// How often the writer lets others run before it commits.
+const GATHER: usize = 3;
 /// A statement that takes longer than this is given up, and its connection with it.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -102,6 +104,15 @@ impl Task {
                     break;
                 }
                 ops.recv_many(&mut batch, BATCH).await;
+                // Whoever is about to write anyway shares the commit: under load a few more of them, alone nobody waits.
+                for _ in 0..GATHER {
+                    tokio::task::yield_now().await;
+                    let room = BATCH.saturating_sub(batch.len());
+                    if room == 0 || ops.is_empty() {
+                        break;
+                    }
+                    ops.recv_many(&mut batch, room).await;
+                }
             } else {
                 let _ = tokio::time::timeout(Duration::from_secs(1), ops.recv_many(&mut batch, BATCH)).await;
                 batch.append(&mut self.owed);
