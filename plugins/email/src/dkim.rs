@@ -49,11 +49,11 @@ enum Key {
 impl Dkim {
     pub(crate) fn new(domain: &str, selector: &str, pem: &str) -> Result<Self, SettingsError> {
         let malformed = |setting, detail: &str| SettingsError::new(setting, "malformed", detail);
+        let label = |l: &str| !l.is_empty() && l.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
         let domain = match url::Host::parse(domain) {
-            Ok(url::Host::Domain(name)) if name.contains('.') => name,
+            Ok(url::Host::Domain(name)) if name.contains('.') && name.split('.').all(label) => name,
             _ => return Err(malformed("dkimDomain", "must be a domain name such as example.com")),
         };
-        let label = |l: &str| !l.is_empty() && l.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
         if selector.len() > 63 || !selector.split('.').all(label) {
             return Err(malformed("dkimSelector", "must be letters, digits and hyphens, such as mail2026"));
         }

@@ -11,7 +11,8 @@ use crate::mail::one_line;
 
 /// Plainest first (RFC 2046), attachments around it.
 pub(crate) fn body(message: &Message) -> Result<Vec<u8>, SendError> {
-    let text = SinglePart::plain(tidy(&text(message)));
+    // Verifiers of signatures disagree on blank lines at the end that hold spaces.
+    let text = SinglePart::plain(tidy(text(message).trim_end()));
     if message.attachments.is_empty() {
         return Ok(match html(message) {
             Some(html) => alternative(message, text, &html).formatted(),
