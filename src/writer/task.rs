@@ -259,7 +259,7 @@ impl Task {
                 Op::Accept(accept) => self.accept(conn, accept, &mut batch, written, &mut deduped, now).await?,
                 Op::Start(s) => batch.push(
                     Kind::Start,
-                    [(&s.tenant.0).into(), (&s.id.0).into(), (&s.lease).into(), now.0.into(), s.due.0.into()],
+                    [(&s.tenant.0).into(), (&s.id.0).into(), (&s.lease).into(), s.now.0.into(), s.due.0.into()],
                 ),
                 Op::Finish(finished) => finish(finished, &mut batch, &mut memory),
                 Op::Release(deliveries) => {
