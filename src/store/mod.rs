@@ -4,6 +4,7 @@
 //! a bind). Batches travel as one JSON text, see [`Engine::rows`].
 
 pub mod batch;
+pub mod callbacks;
 pub mod channels;
 pub mod keys;
 pub mod lanes;
