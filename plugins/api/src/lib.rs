@@ -8,6 +8,7 @@
 //! so that parsed settings and connections live as long as the account does.
 
 mod callback;
+pub mod gsm7;
 pub mod http;
 mod manifest;
 pub mod net;
