@@ -9,7 +9,6 @@ use serde::Deserialize;
 use url::form_urlencoded::Serializer;
 
 use super::{Twilio, errors};
-use crate::sender::Sender;
 use crate::time;
 
 /// Messages to one person since the attempt are few; more pages than this are not turned.
@@ -97,7 +96,6 @@ mod tests {
     fn the_trial_sentence_does_not_hide_a_text() {
         assert!(same_text("Sent from your Twilio trial account - Hola", "Hola "));
         assert!(!same_text("Hola, Hola", "Hola"));
-        assert_eq!(Sender::parse("52 33 3123 4567").map(|s| s.as_str().to_owned()), Ok("+523331234567".to_owned()));
     }
 
     #[test]
