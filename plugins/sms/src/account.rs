@@ -48,7 +48,7 @@ impl Secrets {
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().map(|secret| secret.expose_secret())
+        self.0.iter().map(ExposeSecret::expose_secret)
     }
 
     pub(crate) fn is_empty(&self) -> bool {

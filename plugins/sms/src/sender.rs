@@ -39,7 +39,10 @@ impl Sender {
             return wrong("too_long", "a name as sender has at most 11 characters");
         }
         if !text.chars().all(|c| c.is_ascii_alphanumeric() || " &_-+".contains(c)) {
-            return wrong("malformed", "a name as sender holds letters without accents, digits, spaces and & _ - + only");
+            return wrong(
+                "malformed",
+                "a name as sender holds letters without accents, digits, spaces and & _ - + only",
+            );
         }
         Ok(Self::Name(text.to_owned()))
     }

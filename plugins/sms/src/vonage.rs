@@ -131,7 +131,12 @@ fn taken(answer: &Answer) -> Result<Receipt, SendError> {
     errors::judge(&first.status, answer)?;
     let refused: Vec<_> = parts.iter().filter_map(|part| errors::judge(&part.status, answer).err()).collect();
     let note = refused.first().map(|e| {
-        format!("{} of {} parts were refused ({}); the message arrives incomplete", refused.len(), parts.len(), e.reason)
+        format!(
+            "{} of {} parts were refused ({}); the message arrives incomplete",
+            refused.len(),
+            parts.len(),
+            e.reason
+        )
     });
     Ok(answer::receipt(answer, first.message_id.clone().filter(|id| !id.is_empty()), note))
 }

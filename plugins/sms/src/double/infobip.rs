@@ -160,7 +160,8 @@ impl Vendor for Account {
                 let found = self.logs.iter().filter(|(_, sent)| wanted.is_none_or(|id| id == sent.id));
                 let found: Vec<_> = found
                     .map(|(refused, sent)| {
-                        let status = if *refused { (5, 21, "REJECTED_SYSTEM_ERROR") } else { (1, 26, "PENDING_ACCEPTED") };
+                        let status =
+                            if *refused { (5, 21, "REJECTED_SYSTEM_ERROR") } else { (1, 26, "PENDING_ACCEPTED") };
                         json!({"messageId": sent.id, "destination": sent.to, "sender": sent.from,
                             "content": {"text": sent.text}, "status": Infobip::status(status.0, status.1, status.2)})
                     })

@@ -216,7 +216,7 @@ impl Vendor for Account {
         let operation = match (seen.method.as_str(), path.rsplit_once("/Accounts/").map_or("", |(_, rest)| rest)) {
             ("POST", rest) if rest.ends_with("/Messages.json") => "CreateMessage",
             ("GET", rest) if rest.ends_with("/Messages.json") => "ListMessage",
-            ("GET", rest) if rest.ends_with(".json") && !rest.contains('/') => "FetchAccount",
+            ("GET", rest) if !rest.contains('/') => "FetchAccount",
             _ => "",
         };
         let form = form::pairs(&seen.body);

@@ -76,10 +76,7 @@ pub(super) fn judge(answer: &Answer) -> Result<(), SendError> {
         }
         _ => at_fault(&body.properties()),
     };
-    let detail = match code {
-        Some(code) => format!("Infobip {code}: {}", error.detail),
-        None => error.detail.clone(),
-    };
+    let detail = named([code.as_deref().unwrap_or_default(), ""], &error.detail);
     Err(SendError { detail, ..error }.status(answer.status))
 }
 
@@ -113,16 +110,13 @@ fn at_fault(properties: &[String]) -> SendError {
 impl Body {
     fn code(&self) -> Option<String> {
         let older = self.request_error.as_ref().and_then(|e| e.service_exception.message_id.as_ref());
-        self.error_code.as_ref().or(older).map(|code| name(code)).filter(|code| !code.is_empty())
+        self.error_code.as_ref().or(older).filter(|code| is_name(code)).cloned()
     }
 
     fn properties(&self) -> Vec<String> {
         let older = self.request_error.as_ref().and_then(|e| e.service_exception.validation_errors.as_object());
         let older = older.into_iter().flat_map(|fields| fields.keys());
-        let path = |text: &String| -> String {
-            text.chars().filter(|c| c.is_ascii_alphanumeric() || "[]._".contains(*c)).take(60).collect()
-        };
-        self.violations.iter().map(|v| &v.property).chain(older).map(path).take(4).collect()
+        self.violations.iter().map(|v| &v.property).chain(older).filter(|path| is_name(path)).take(4).cloned().collect()
     }
 }
 
@@ -149,7 +143,7 @@ impl Status {
             // Pending, delivered, and what is still to be invented.
             _ => return Ok(()),
         };
-        let detail = format!("Infobip {}: {}", name(&self.name), error.detail);
+        let detail = named([&self.name, ""], &error.detail);
         Err(SendError { detail, ..error }.status(http_status))
     }
 
@@ -169,16 +163,13 @@ impl Status {
     fn failed(&self, cause: &Cause) -> State {
         let (reason, said, hint) = match (self.group_id, cause.id) {
             // EC_UNKNOWN_SUBSCRIBER.
-            (_, 1) if cause.permanent => {
-                ("invalid_phone", "nobody has this phone number", Some(Hint::SuppressAddress))
-            }
+            (_, 1) if cause.permanent => ("invalid_phone", "nobody has this phone number", Some(Hint::SuppressAddress)),
             (5, _) => self.refusal(),
             (4, _) => ("expired", "it was not delivered in time", None),
             (_, _) if cause.permanent => ("undeliverable", "it can never be delivered", None),
             (_, _) => ("unreachable", "it could not be delivered now", None),
         };
-        let names: Vec<_> = [name(&self.name), name(&cause.name)].into_iter().filter(|n| !n.is_empty()).collect();
-        State::Failed { reason: reason.into(), detail: format!("Infobip {}: {said}", names.join(", ")), hint }
+        State::Failed { reason: reason.into(), detail: named([&self.name, &cause.name], said), hint }
     }
 
     /// By the id of the status.
@@ -200,7 +191,15 @@ impl Status {
     }
 }
 
-/// The name of a code, and nothing else that might be in its place.
-fn name(text: &str) -> String {
-    text.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '_').take(48).collect()
+/// A sentence with the names of codes before it, as far as they are such names.
+fn named(names: [&str; 2], said: &str) -> String {
+    let names: Vec<_> = names.into_iter().filter(|text| is_name(text)).collect();
+    if names.is_empty() { format!("Infobip: {said}") } else { format!("Infobip {}: {said}", names.join(", ")) }
+}
+
+/// The name of a code or a field, and nothing else that might be in its place: numbers have more digits.
+fn is_name(text: &str) -> bool {
+    let plausible = text.starts_with(|c: char| c.is_ascii_alphabetic()) && text.len() <= 64;
+    let few_digits = text.bytes().filter(u8::is_ascii_digit).count() < 5;
+    plausible && few_digits && text.chars().all(|c| c.is_ascii_alphanumeric() || "[]._".contains(c))
 }

@@ -67,7 +67,11 @@ impl Keys {
             }
             None => self.tokens.any(|token| by(&|text| is::<Hmac<Sha1>>(token, text, &signature))),
         };
-        if verified { Ok(()) } else { unverified("the signature is not Twilio's; compare authToken and the public_url") }
+        if verified {
+            Ok(())
+        } else {
+            unverified("the signature is not Twilio's; compare authToken and the public_url")
+        }
     }
 }
 
@@ -97,7 +101,11 @@ fn is<M: Mac + KeyInit>(key: &str, text: &[u8], signature: &[u8]) -> bool {
 fn shared_key(callback: &Callback) -> Option<String> {
     let settings = callback.header("x-twilio-webhooks-signature-settings")?;
     let part = |name: &str| {
-        settings.split(',').filter_map(|part| part.split_once('=')).find(|(n, _)| n.trim() == name).map(|(_, v)| v.trim())
+        settings
+            .split(',')
+            .filter_map(|part| part.split_once('='))
+            .find(|(n, _)| n.trim() == name)
+            .map(|(_, v)| v.trim())
     };
     // Without an algorithm it is the token and SHA-1 after all.
     part("algorithm").filter(|algorithm| algorithm.eq_ignore_ascii_case("HMAC_SHA256"))?;

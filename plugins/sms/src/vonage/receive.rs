@@ -15,7 +15,8 @@ type Parameters = Vec<(String, String)>;
 
 pub(super) fn receive(keys: &Keys, callback: &Callback) -> Result<Received, Refused> {
     if keys.is_empty() {
-        let detail = "Vonage's receipts and replies cannot be verified; set signatureSecret and switch on signed webhooks";
+        let detail =
+            "Vonage's receipts and replies cannot be verified; set signatureSecret and switch on signed webhooks";
         return Err(Refused::Unsupported(detail.into()));
     }
     let parameters = parameters(callback)?;

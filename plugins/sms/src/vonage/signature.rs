@@ -54,7 +54,9 @@ impl Keys {
         };
         let text = signed_text(parameters);
         if !self.secrets.any(|secret| digest(self.method, secret, &text).ct_eq(&theirs).into()) {
-            return unverified("the sig is not Vonage's; compare signatureSecret and signatureMethod with its dashboard");
+            return unverified(
+                "the sig is not Vonage's; compare signatureSecret and signatureMethod with its dashboard",
+            );
         }
         let Some(signed_at) = field(parameters, "timestamp").and_then(time::unix) else {
             return unverified("the signature covers no timestamp");
@@ -71,7 +73,9 @@ impl Keys {
 fn signed_text(parameters: &[(String, String)]) -> String {
     let mut sorted: Vec<_> = parameters.iter().filter(|(name, _)| name != "sig").collect();
     sorted.sort();
-    sorted.iter().map(|(name, value)| format!("&{name}={}", value.replace(['&', '='], "_"))).collect()
+    sorted
+        .into_iter()
+        .fold(String::new(), |text, (name, value)| text + "&" + name + "=" + &value.replace(['&', '='], "_"))
 }
 
 fn digest(method: Method, secret: &str, text: &str) -> Vec<u8> {

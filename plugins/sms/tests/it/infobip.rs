@@ -235,7 +235,14 @@ async fn every_late_failure_says_whether_a_retry_can_ever_succeed() {
     let (double, ids) = messages(1).await;
     let channel = open("infobip", &double.settings());
     let rows: [(u32, u32, &str, (u32, &str, bool), &str, Option<Hint>); 8] = [
-        (2, 9, "UNDELIVERABLE_NOT_DELIVERED", (1, "EC_UNKNOWN_SUBSCRIBER", true), "invalid_phone", Some(SuppressAddress)),
+        (
+            2,
+            9,
+            "UNDELIVERABLE_NOT_DELIVERED",
+            (1, "EC_UNKNOWN_SUBSCRIBER", true),
+            "invalid_phone",
+            Some(SuppressAddress),
+        ),
         (2, 9, "UNDELIVERABLE_NOT_DELIVERED", (27, "EC_ABSENT_SUBSCRIBER", false), "unreachable", None),
         (2, 4, "UNDELIVERABLE_REJECTED_OPERATOR", (9, "EC_ILLEGAL_SUBSCRIBER", true), "undeliverable", None),
         (4, 15, "EXPIRED_EXPIRED", (27, "EC_ABSENT_SUBSCRIBER", false), "expired", None),

@@ -138,18 +138,19 @@ async fn the_server_itself_refuses_what_twilio_refuses() {
     ] {
         assert_eq!(channel.send(&message_to(to)).await.unwrap_err().reason, reason, "{to}");
     }
-    for (from, reason) in [
-        ("+15005550001", "sender_not_allowed"),
-        ("+15005550007", "sender_not_allowed"),
-        ("+15005550008", "queue_full"),
-    ] {
+    for (from, reason) in
+        [("+15005550001", "sender_not_allowed"), ("+15005550007", "sender_not_allowed"), ("+15005550008", "queue_full")]
+    {
         let channel = open("twilio", &with(double.settings(), json!({"from": from})));
         assert_eq!(channel.send(&message("Hola")).await.unwrap_err().reason, reason, "{from}");
     }
     let wrong = with(double.settings(), json!({"authToken": "another"}));
     assert_eq!(open("twilio", &wrong).send(&message("Hola")).await.unwrap_err().reason, "unauthorized");
-    let elsewhere = with(double.settings(), json!({"accountSid": "ACffffffffffffffffffffffffffffffff",
-        "apiKeySid": Twilio::KEY, "apiKeySecret": Twilio::KEY_SECRET}));
+    let elsewhere = with(
+        double.settings(),
+        json!({"accountSid": "ACffffffffffffffffffffffffffffffff",
+        "apiKeySid": Twilio::KEY, "apiKeySecret": Twilio::KEY_SECRET}),
+    );
     assert_eq!(open("twilio", &elsewhere).send(&message("Hola")).await.unwrap_err().reason, "not_found");
     assert_eq!(channel.send(&message(&"x".repeat(1601))).await.unwrap_err().reason, "too_long");
     assert!(double.sent().is_empty());
