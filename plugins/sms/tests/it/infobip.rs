@@ -2,7 +2,7 @@
 
 use plugin_api::Failure::{Rejected, Throttled, Unknown};
 use plugin_api::Hint::{Misconfigured, SuppressAddress};
-use plugin_api::{Callback, Failure, Hint, Lookup, Received, Refused, State};
+use plugin_api::{Callback, Hint, Lookup, Received, Refused, State};
 use plugin_sms::double::{Fault, Infobip};
 use serde_json::json;
 
@@ -47,35 +47,35 @@ async fn reports_are_only_asked_for_where_they_can_come_and_be_verified() {
 async fn a_refusal_in_a_200_is_told_apart_by_its_status() {
     let double = Infobip::start().await;
     let channel = open("infobip", &double.settings());
-    let rows: [(u32, u32, &'static str, Failure, &str, Option<Hint>); 23] = [
-        (5, 6, "REJECTED_NETWORK", Rejected, "unroutable", None),
-        (5, 8, "REJECTED_PREFIX_MISSING", Rejected, "unroutable", None),
-        (5, 10, "REJECTED_DND", Rejected, "opted_out", None),
-        (5, 11, "REJECTED_SOURCE", Rejected, "sender_not_allowed", Some(Misconfigured)),
-        (5, 12, "REJECTED_NOT_ENOUGH_CREDITS", Rejected, "no_credit", Some(Misconfigured)),
-        (5, 13, "REJECTED_SENDER", Rejected, "sender_not_allowed", Some(Misconfigured)),
-        (5, 14, "REJECTED_DESTINATION", Rejected, "blocked", None),
-        (5, 16, "REJECTED_NOT_REACHABLE", Rejected, "unroutable", None),
-        (5, 17, "REJECTED_PREPAID_PACKAGE_EXPIRED", Rejected, "no_credit", Some(Misconfigured)),
-        (5, 18, "REJECTED_DESTINATION_NOT_REGISTERED", Rejected, "trial_account", None),
-        (5, 19, "REJECTED_ROUTE_NOT_AVAILABLE", Rejected, "unroutable", None),
-        (5, 20, "REJECTED_FLOODING_FILTER", Rejected, "flooding", None),
-        (5, 21, "REJECTED_SYSTEM_ERROR", Throttled, "provider_error", None),
-        (5, 23, "REJECTED_DUPLICATE_MESSAGE_ID", Unknown, "duplicate_message_id", None),
-        (5, 24, "REJECTED_INVALID_UDH", Rejected, "refused", None),
-        (5, 25, "REJECTED_MESSAGE_TOO_LONG", Rejected, "too_long", None),
-        (5, 51, "MISSING_TO", Rejected, "invalid_phone", Some(SuppressAddress)),
-        (5, 52, "REJECTED_INVALID_DESTINATION", Rejected, "invalid_phone", Some(SuppressAddress)),
-        (5, 999, "REJECTED_SOMEHOW", Rejected, "refused", None),
-        (2, 4, "UNDELIVERABLE_REJECTED_OPERATOR", Rejected, "refused", None),
-        (2, 9, "UNDELIVERABLE_NOT_DELIVERED", Rejected, "refused", None),
-        (4, 15, "EXPIRED_EXPIRED", Rejected, "refused", None),
-        (5, 7777, "+523331234567", Rejected, "refused", None),
+    let rows: [(u32, u32, &'static str, Decision); 23] = [
+        (5, 6, "REJECTED_NETWORK", (Rejected, "unroutable", None)),
+        (5, 8, "REJECTED_PREFIX_MISSING", (Rejected, "unroutable", None)),
+        (5, 10, "REJECTED_DND", (Rejected, "opted_out", None)),
+        (5, 11, "REJECTED_SOURCE", (Rejected, "sender_not_allowed", Some(Misconfigured))),
+        (5, 12, "REJECTED_NOT_ENOUGH_CREDITS", (Rejected, "no_credit", Some(Misconfigured))),
+        (5, 13, "REJECTED_SENDER", (Rejected, "sender_not_allowed", Some(Misconfigured))),
+        (5, 14, "REJECTED_DESTINATION", (Rejected, "blocked", None)),
+        (5, 16, "REJECTED_NOT_REACHABLE", (Rejected, "unroutable", None)),
+        (5, 17, "REJECTED_PREPAID_PACKAGE_EXPIRED", (Rejected, "no_credit", Some(Misconfigured))),
+        (5, 18, "REJECTED_DESTINATION_NOT_REGISTERED", (Rejected, "trial_account", None)),
+        (5, 19, "REJECTED_ROUTE_NOT_AVAILABLE", (Rejected, "unroutable", None)),
+        (5, 20, "REJECTED_FLOODING_FILTER", (Rejected, "flooding", None)),
+        (5, 21, "REJECTED_SYSTEM_ERROR", (Throttled, "provider_error", None)),
+        (5, 23, "REJECTED_DUPLICATE_MESSAGE_ID", (Unknown, "duplicate_message_id", None)),
+        (5, 24, "REJECTED_INVALID_UDH", (Rejected, "refused", None)),
+        (5, 25, "REJECTED_MESSAGE_TOO_LONG", (Rejected, "too_long", None)),
+        (5, 51, "MISSING_TO", (Rejected, "invalid_phone", Some(SuppressAddress))),
+        (5, 52, "REJECTED_INVALID_DESTINATION", (Rejected, "invalid_phone", Some(SuppressAddress))),
+        (5, 999, "REJECTED_SOMEHOW", (Rejected, "refused", None)),
+        (2, 4, "UNDELIVERABLE_REJECTED_OPERATOR", (Rejected, "refused", None)),
+        (2, 9, "UNDELIVERABLE_NOT_DELIVERED", (Rejected, "refused", None)),
+        (4, 15, "EXPIRED_EXPIRED", (Rejected, "refused", None)),
+        (5, 7777, "+523331234567", (Rejected, "refused", None)),
     ];
-    for (group, id, name, failure, reason, hint) in rows {
+    for (group, id, name, decision) in rows {
         double.refuse_next(group, id, name);
         let error = channel.send(&message("Hola")).await.unwrap_err();
-        assert_eq!((error.failure, &*error.reason, error.hint), (failure, reason, hint), "{name}");
+        assert_eq!(decided(&error), decision, "{name}");
         assert_eq!(error.http_status, Some(200));
         is_discreet(&error, &SECRETS);
     }
@@ -89,26 +89,25 @@ async fn a_refusal_in_a_200_is_told_apart_by_its_status() {
 async fn both_shapes_of_an_error_are_read() {
     let double = Infobip::start().await;
     let channel = open("infobip", &double.settings());
-    let rows: [(u16, &str, &str, Failure, &str, Option<Hint>); 12] = [
-        (401, "E401", "", Rejected, "unauthorized", Some(Misconfigured)),
-        (403, "E403", "", Rejected, "unauthorized", Some(Misconfigured)),
-        (401, "UNAUTHORIZED", "", Rejected, "unauthorized", Some(Misconfigured)),
-        (200, "UNAUTHORIZED", "", Rejected, "unauthorized", Some(Misconfigured)),
-        (400, "E400", "messages[0].destinations[0].to", Rejected, "invalid_phone", None),
-        (400, "BAD_REQUEST", "messages[0].sender", Rejected, "sender_not_allowed", Some(Misconfigured)),
-        (400, "E400", "messages[0].content.text", Rejected, "invalid_text", None),
-        (400, "E400", "messages[0].options.validityPeriod", Rejected, "invalid_request", None),
-        (200, "E400", "messages[0].destinations[0].to", Rejected, "invalid_phone", None),
-        (429, "E429", "", Throttled, "rate_limited", None),
-        (200, "TOO_MANY_REQUESTS", "", Throttled, "rate_limited", None),
-        (500, "E500", "", Unknown, "provider_error", None),
+    let rows: [(u16, &str, &str, Decision); 12] = [
+        (401, "E401", "", (Rejected, "unauthorized", Some(Misconfigured))),
+        (403, "E403", "", (Rejected, "unauthorized", Some(Misconfigured))),
+        (401, "UNAUTHORIZED", "", (Rejected, "unauthorized", Some(Misconfigured))),
+        (200, "UNAUTHORIZED", "", (Rejected, "unauthorized", Some(Misconfigured))),
+        (400, "E400", "messages[0].destinations[0].to", (Rejected, "invalid_phone", None)),
+        (400, "BAD_REQUEST", "messages[0].sender", (Rejected, "sender_not_allowed", Some(Misconfigured))),
+        (400, "E400", "messages[0].content.text", (Rejected, "invalid_text", None)),
+        (400, "E400", "messages[0].options.validityPeriod", (Rejected, "invalid_request", None)),
+        (200, "E400", "messages[0].destinations[0].to", (Rejected, "invalid_phone", None)),
+        (429, "E429", "", (Throttled, "rate_limited", None)),
+        (200, "TOO_MANY_REQUESTS", "", (Throttled, "rate_limited", None)),
+        (500, "E500", "", (Unknown, "provider_error", None)),
     ];
-    for (http, code, property, failure, reason, hint) in rows {
+    for (http, code, property, decision) in rows {
         for body in [Infobip::error(code, property), Infobip::older_error(code, property)] {
             double.fail_next(Fault::Answer(http, body));
             let error = channel.send(&message("Hola")).await.unwrap_err();
-            let got = (error.failure, &*error.reason, error.hint, error.http_status);
-            assert_eq!(got, (failure, reason, hint, Some(http)), "{code} {property}");
+            assert_eq!((decided(&error), error.http_status), (decision, Some(http)), "{code} {property}");
             assert!(error.detail.starts_with(&format!("Infobip {code}: ")), "{}", error.detail);
             is_discreet(&error, &SECRETS);
         }
@@ -234,24 +233,22 @@ async fn every_state_is_told_many_in_one_request() {
 async fn every_late_failure_says_whether_a_retry_can_ever_succeed() {
     let (double, ids) = messages(1).await;
     let channel = open("infobip", &double.settings());
-    let rows: [(u32, u32, &str, (u32, &str, bool), &str, Option<Hint>); 8] = [
+    let rows = [
         (
-            2,
-            9,
-            "UNDELIVERABLE_NOT_DELIVERED",
+            (2, 9, "UNDELIVERABLE_NOT_DELIVERED"),
             (1, "EC_UNKNOWN_SUBSCRIBER", true),
             "invalid_phone",
             Some(SuppressAddress),
         ),
-        (2, 9, "UNDELIVERABLE_NOT_DELIVERED", (27, "EC_ABSENT_SUBSCRIBER", false), "unreachable", None),
-        (2, 4, "UNDELIVERABLE_REJECTED_OPERATOR", (9, "EC_ILLEGAL_SUBSCRIBER", true), "undeliverable", None),
-        (4, 15, "EXPIRED_EXPIRED", (27, "EC_ABSENT_SUBSCRIBER", false), "expired", None),
-        (5, 12, "REJECTED_NOT_ENOUGH_CREDITS", (0, "NO_ERROR", false), "no_credit", Some(Misconfigured)),
-        (5, 10, "REJECTED_DND", (0, "NO_ERROR", false), "opted_out", None),
-        (5, 21, "REJECTED_SYSTEM_ERROR", (0, "NO_ERROR", false), "refused", None),
-        (5, 52, "+523331234567", (0, "+523331234567 is wrong", true), "invalid_phone", Some(SuppressAddress)),
+        ((2, 9, "UNDELIVERABLE_NOT_DELIVERED"), (27, "EC_ABSENT_SUBSCRIBER", false), "unreachable", None),
+        ((2, 4, "UNDELIVERABLE_REJECTED_OPERATOR"), (9, "EC_ILLEGAL_SUBSCRIBER", true), "undeliverable", None),
+        ((4, 15, "EXPIRED_EXPIRED"), (27, "EC_ABSENT_SUBSCRIBER", false), "expired", None),
+        ((5, 12, "REJECTED_NOT_ENOUGH_CREDITS"), (0, "NO_ERROR", false), "no_credit", Some(Misconfigured)),
+        ((5, 10, "REJECTED_DND"), (0, "NO_ERROR", false), "opted_out", None),
+        ((5, 21, "REJECTED_SYSTEM_ERROR"), (0, "NO_ERROR", false), "refused", None),
+        ((5, 52, "+523331234567"), (0, "+523331234567 is wrong", true), "invalid_phone", Some(SuppressAddress)),
     ];
-    for (group, id, name, (error, error_name, permanent), reason, hint) in rows {
+    for ((group, id, name), (error, error_name, permanent), reason, hint) in rows {
         let cause = Infobip::cause(error, error_name, permanent);
         let report = double.report(&[(&ids[0], Infobip::status(group, id, name), cause)], now());
         let received = channel.receive(&report).await.unwrap();

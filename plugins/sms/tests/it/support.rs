@@ -4,12 +4,21 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use plugin_api::conformance::loopback_host;
-use plugin_api::{Action, Channel, Event, Host, Inbound, Message, Recipient, SendError, Settings, State, Status};
+use plugin_api::{
+    Action, Channel, Event, Failure, Hint, Host, Inbound, Message, Recipient, SendError, Settings, State, Status,
+};
 use serde_json::Value;
 
 pub(crate) const ANA: &str = "+523331234567";
 /// Where the account's vendor may report to.
 pub(crate) const HOOK: &str = "https://gateway.example.test/hooks/sms/t-1";
+
+/// What the core acts on.
+pub(crate) type Decision = (Failure, &'static str, Option<Hint>);
+
+pub(crate) fn decided(error: &SendError) -> (Failure, &str, Option<Hint>) {
+    (error.failure, &error.reason, error.hint)
+}
 
 pub(crate) fn host(hook: Option<&str>) -> Host {
     Host { hook_url: hook.map(Into::into), ..loopback_host(Duration::from_secs(20)) }
@@ -88,7 +97,7 @@ pub(crate) fn inbound(events: &[Event]) -> &Inbound {
 }
 
 /// Reason and hint of a failure.
-pub(crate) fn failure(state: &State) -> (&str, Option<plugin_api::Hint>) {
+pub(crate) fn failure(state: &State) -> (&str, Option<Hint>) {
     match state {
         State::Failed { reason, detail, hint } => {
             assert!(!detail.contains("3331234567"), "gives the number away: {detail}");

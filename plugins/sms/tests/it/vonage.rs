@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use plugin_api::Failure::{Rejected, Throttled, Unknown};
 use plugin_api::Hint::{Misconfigured, SuppressAddress};
-use plugin_api::{Failure, Hint, Lookup};
+use plugin_api::Lookup;
 use plugin_sms::double::{Fault, Vonage};
 use serde_json::json;
 
@@ -64,32 +64,32 @@ async fn receipts_are_only_asked_for_where_they_can_come_and_be_verified() {
 async fn every_refusal_is_told_apart_by_its_status() {
     let double = Vonage::start().await;
     let channel = open("vonage", &double.settings());
-    let rows: [(&'static str, Failure, &str, Option<Hint>); 20] = [
-        ("1", Throttled, "rate_limited", None),
-        ("5", Throttled, "provider_error", None),
-        ("10", Throttled, "rate_limited", None),
-        ("2", Rejected, "invalid_request", None),
-        ("3", Rejected, "invalid_request", None),
-        ("12", Rejected, "too_long", None),
-        ("22", Rejected, "invalid_request", None),
-        ("23", Rejected, "callback_refused", None),
-        ("6", Rejected, "unroutable", None),
-        ("7", Rejected, "blocked", None),
-        ("33", Rejected, "invalid_phone", Some(SuppressAddress)),
-        ("4", Rejected, "unauthorized", Some(Misconfigured)),
-        ("8", Rejected, "account_suspended", Some(Misconfigured)),
-        ("9", Rejected, "no_credit", Some(Misconfigured)),
-        ("11", Rejected, "not_enabled", Some(Misconfigured)),
-        ("14", Rejected, "invalid_signature", Some(Misconfigured)),
-        ("15", Rejected, "sender_not_allowed", Some(Misconfigured)),
-        ("29", Rejected, "trial_account", Some(Misconfigured)),
-        ("32", Rejected, "invalid_signature", Some(Misconfigured)),
-        ("77", Rejected, "refused", None),
+    let rows: [(&'static str, Decision); 20] = [
+        ("1", (Throttled, "rate_limited", None)),
+        ("5", (Throttled, "provider_error", None)),
+        ("10", (Throttled, "rate_limited", None)),
+        ("2", (Rejected, "invalid_request", None)),
+        ("3", (Rejected, "invalid_request", None)),
+        ("12", (Rejected, "too_long", None)),
+        ("22", (Rejected, "invalid_request", None)),
+        ("23", (Rejected, "callback_refused", None)),
+        ("6", (Rejected, "unroutable", None)),
+        ("7", (Rejected, "blocked", None)),
+        ("33", (Rejected, "invalid_phone", Some(SuppressAddress))),
+        ("4", (Rejected, "unauthorized", Some(Misconfigured))),
+        ("8", (Rejected, "account_suspended", Some(Misconfigured))),
+        ("9", (Rejected, "no_credit", Some(Misconfigured))),
+        ("11", (Rejected, "not_enabled", Some(Misconfigured))),
+        ("14", (Rejected, "invalid_signature", Some(Misconfigured))),
+        ("15", (Rejected, "sender_not_allowed", Some(Misconfigured))),
+        ("29", (Rejected, "trial_account", Some(Misconfigured))),
+        ("32", (Rejected, "invalid_signature", Some(Misconfigured))),
+        ("77", (Rejected, "refused", None)),
     ];
-    for (status, failure, reason, hint) in rows {
+    for (status, decision) in rows {
         double.answer_next(&[status]);
         let error = channel.send(&message("Hola")).await.unwrap_err();
-        assert_eq!((error.failure, &*error.reason, error.hint), (failure, reason, hint), "{status}");
+        assert_eq!(decided(&error), decision, "{status}");
         assert!(error.detail.starts_with(&format!("Vonage status {status}:")), "{}", error.detail);
         assert_eq!(error.http_status, Some(200));
         is_discreet(&error, &SECRETS);
