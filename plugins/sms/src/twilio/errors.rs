@@ -62,7 +62,7 @@ fn synchronous(code: u32) -> Option<(Kind, &'static str, &'static str)> {
         20003 => (
             Misconfigured,
             "unauthorized",
-            "the account SID, token or key is wrong, or the key may not send; correct accountSid and authToken or apiKey…",
+            "the account SID, token or key is wrong, or the key may not send; correct accountSid, authToken or the API key",
         ),
         20404 => (Misconfigured, "not_found", "there is no such account; correct accountSid"),
         20429 => (Later, "rate_limited", "too many calls at the same time"),

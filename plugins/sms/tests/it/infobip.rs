@@ -2,7 +2,7 @@
 
 use plugin_api::Failure::{Rejected, Throttled, Unknown};
 use plugin_api::Hint::{Misconfigured, SuppressAddress};
-use plugin_api::{Callback, Hint, Lookup, Received, Refused, State};
+use plugin_api::{Callback, Lookup, Received, Refused, State};
 use plugin_sms::double::{Fault, Infobip};
 use serde_json::json;
 
