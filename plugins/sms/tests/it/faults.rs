@@ -49,7 +49,8 @@ async fn breaks(stage: Stage<'_>) {
         next_goes_well().await;
     }
     for body in ["", "{}", "[]", "null", "<html></html>", r#"{"sid": 5, "messages": 5}"#, r#"{"messages": [{}]}"#] {
-        proxy.set(Fault::say(format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len())));
+        let head = format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}", body.len());
+        proxy.set(Fault::say(format!("{head}\r\n\r\n{body}")));
         let receipt = channel.send(&message("Hola")).await.unwrap();
         assert!(receipt.message_id.is_none() && receipt.note.is_some(), "{body}: {receipt:?}");
         next_goes_well().await;
