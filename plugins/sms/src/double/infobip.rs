@@ -45,6 +45,7 @@ impl Infobip {
         )
     }
 
+    /// The server itself: what it read, and how it is told to behave.
     pub fn http(&self) -> &HttpDouble {
         &self.0.http
     }
@@ -56,6 +57,7 @@ impl Infobip {
         json.as_object().expect("it is one").clone().into_iter().collect()
     }
 
+    /// As [`Infobip::settings_at`], for this server.
     pub fn settings(&self) -> Settings {
         Self::settings_at(self.0.http.address())
     }
@@ -65,6 +67,7 @@ impl Infobip {
         self.0.state().vendor.logs.iter().filter(|(refused, _)| !refused).map(|(_, sent)| sent.clone()).collect()
     }
 
+    /// Several add up.
     pub fn fail_next(&self, fault: Fault) {
         self.0.fail_next(fault);
     }
@@ -119,6 +122,7 @@ impl Infobip {
         callback(Method::POST, &url, &[("content-type", "application/json")], body, at)
     }
 
+    /// The status object of a message.
     pub fn status(group: u32, id: u32, name: &str) -> Value {
         json!({"groupId": group, "groupName": "GROUP", "id": id, "name": name, "description": "for 523331234567"})
     }

@@ -41,6 +41,7 @@ impl Twilio {
         )
     }
 
+    /// The server itself: what it read, and how it is told to behave.
     pub fn http(&self) -> &HttpDouble {
         &self.0.http
     }
@@ -52,6 +53,7 @@ impl Twilio {
         json.as_object().expect("it is one").clone().into_iter().collect()
     }
 
+    /// As [`Twilio::settings_at`], for this server.
     pub fn settings(&self) -> Settings {
         Self::settings_at(self.0.http.address())
     }
@@ -61,6 +63,7 @@ impl Twilio {
         self.0.state().vendor.messages.iter().map(|held| held.sent.clone()).collect()
     }
 
+    /// Several add up.
     pub fn fail_next(&self, fault: Fault) {
         self.0.fail_next(fault);
     }

@@ -55,6 +55,7 @@ impl Vonage {
         )
     }
 
+    /// The server itself: what it read, and how it is told to behave.
     pub fn http(&self) -> &HttpDouble {
         &self.0.http
     }
@@ -66,6 +67,7 @@ impl Vonage {
         json.as_object().expect("it is one").clone().into_iter().collect()
     }
 
+    /// As [`Vonage::settings_at`], for this server.
     pub fn settings(&self) -> Settings {
         Self::settings_at(self.0.http.address())
     }
@@ -75,6 +77,7 @@ impl Vonage {
         self.0.state().vendor.parts.clone()
     }
 
+    /// Several add up.
     pub fn fail_next(&self, fault: Fault) {
         self.0.fail_next(fault);
     }
