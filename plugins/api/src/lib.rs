@@ -8,6 +8,7 @@
 //! so that parsed settings and connections live as long as the account does.
 
 mod callback;
+pub mod gsm7;
 pub mod http;
 mod manifest;
 pub mod net;
@@ -28,7 +29,7 @@ pub use callback::{Answer, Callback, Event, Inbound, OptOut, Received, Refused, 
 pub use manifest::{
     AddressKind, Idempotency, Limits, Manifest, ManifestError, Provider, Setting, SettingKind, Unknown,
 };
-pub use outcome::{Failure, Hint, Lookup, Receipt, SendError};
+pub use outcome::{Failure, Hint, Lookup, Receipt, SendError, quotable};
 pub use settings::{Settings, SettingsError};
 
 /// What a plugin folder supplies: a channel, through one or more providers.
