@@ -1,6 +1,7 @@
 //! What every channel must do, whoever wrote it: a plugin's tests hand a [`Harness`] to [`run`]. Beside it, a provider
 //! double for HTTP and a proxy that breaks connections at a chosen point.
 
+mod contract;
 mod double;
 mod manifest;
 mod proxy;
@@ -15,6 +16,7 @@ use crate::http::Http;
 use crate::net::Guard;
 use crate::{Action, Failure, Host, Message, Plugin, Recipient, Settings};
 
+pub use contract::Contract;
 pub use double::{HttpDouble, HttpHarness, Reply};
 pub use manifest::manifest_faults;
 pub use proxy::{Cut, Fault, Proxy, Then};

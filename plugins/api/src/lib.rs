@@ -28,7 +28,7 @@ pub use callback::{Answer, Callback, Event, Inbound, OptOut, Received, Refused, 
 pub use manifest::{
     AddressKind, Idempotency, Limits, Manifest, ManifestError, Provider, Setting, SettingKind, Unknown,
 };
-pub use outcome::{Failure, Hint, Lookup, Receipt, SendError};
+pub use outcome::{Failure, Hint, Lookup, Receipt, SendError, quotable};
 pub use settings::{Settings, SettingsError};
 
 /// What a plugin folder supplies: a channel, through one or more providers.

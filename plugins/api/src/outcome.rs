@@ -110,3 +110,27 @@ impl SendError {
         self
     }
 }
+
+/// A provider's sentence as far as a [`SendError::detail`] can show it: words that could be an address, a secret or
+/// content are left out, and it stays short.
+pub fn quotable(text: &str) -> String {
+    let harmless =
+        |word: &&str| word.len() <= 24 && !word.contains('@') && word.bytes().filter(u8::is_ascii_digit).count() < 5;
+    let mut out: Vec<_> = text.split_whitespace().take(16).map(|w| if harmless(&w) { w } else { "…" }).collect();
+    if out.is_empty() {
+        out.push("(no reason given)");
+    }
+    out.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::quotable;
+
+    #[test]
+    fn what_is_quoted_holds_no_address_and_no_token() {
+        let text = "Validation failed: Content +523331234567 of ana@example.com tokenMadeUp00000000000001 is bad";
+        assert_eq!(quotable(text), "Validation failed: Content … of … … is bad");
+        assert_eq!(quotable(""), "(no reason given)");
+    }
+}
