@@ -110,7 +110,7 @@ pub(super) fn like(real: &Provider) -> Provider {
 }
 
 pub(super) fn channels_without_provider() -> Vec<Manifest> {
-    [("sms", "SMS", false), ("whatsapp", "WhatsApp", true)]
+    [("sms", "SMS", false)]
         .into_iter()
         .map(|(channel, title, buttons)| Manifest {
             channel: channel.into(),
