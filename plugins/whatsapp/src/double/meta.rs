@@ -155,15 +155,18 @@ impl MetaDouble {
         self.signed(url, &json!({"object": "whatsapp_business_account", "entry": entries}))
     }
 
-    /// A signed delivery of any body.
+    /// A signed delivery of any body the contract knows.
     pub fn signed(&self, url: &str, body: &Value) -> Callback {
-        let mut state = lock(&self.state);
         let breaches = contract().map(|c| c.value("/x-webhooks/schema", body)).unwrap_or_default();
-        state.breaches.extend(breaches);
-        let raw = escaped(&body.to_string()).into_bytes();
-        let signature = format!("sha256={}", sign(&raw));
+        lock(&self.state).breaches.extend(breaches);
+        self.signed_bytes(url, escaped(&body.to_string()).into_bytes())
+    }
+
+    /// A signed delivery of anything.
+    pub fn signed_bytes(&self, url: &str, body: Vec<u8>) -> Callback {
+        let signature = format!("sha256={}", sign(&body));
         let headers = [("content-type", "application/json"), ("x-hub-signature-256", signature.as_str())];
-        callback(Method::POST, url, &headers, raw, state.now)
+        callback(Method::POST, url, &headers, body, lock(&self.state).now)
     }
 
     /// The request by which Meta makes sure of a callback's address.
