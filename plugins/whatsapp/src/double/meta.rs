@@ -66,7 +66,7 @@ fn contract() -> Option<&'static Contract> {
 impl MetaDouble {
     pub const PHONE_NUMBER_ID: &str = "106540352242922";
     pub const WABA_ID: &str = "102290129340398";
-    pub const TOKEN: &str = "EAAmadeUpAccessToken0001";
+    pub const TOKEN: &str = "EAAmadeUpAccessToken000000000001";
     pub const APP_SECRET: &str = "appSecretMadeUp";
     pub const VERIFY_TOKEN: &str = "verifyTokenMadeUp";
 

@@ -141,17 +141,21 @@ impl TwilioDouble {
         lock(&self.state).settle(sid, "undelivered", Some(code));
     }
 
-    /// A signed form to any address.
+    /// A signed form the contract knows.
     pub fn signed(&self, url: &str, fields: &[(String, String)]) -> Callback {
-        let mut state = lock(&self.state);
         let schema = if fields.iter().any(|(n, _)| n == "MessageStatus") { "statusCallback" } else { "inboundMessage" };
         let body = object(fields);
         let breaches = contract().map(|c| c.value(&format!("/x-webhooks/{schema}"), &body)).unwrap_or_default();
-        state.breaches.extend(breaches);
+        lock(&self.state).breaches.extend(breaches);
+        self.signed_fields(url, fields)
+    }
+
+    /// A signed form of anything.
+    pub fn signed_fields(&self, url: &str, fields: &[(String, String)]) -> Callback {
         let raw = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
         let headers =
             [("content-type", "application/x-www-form-urlencoded"), ("x-twilio-signature", &*signature(url, fields))];
-        callback(Method::POST, url, &headers, raw.into_bytes(), state.now)
+        callback(Method::POST, url, &headers, raw.into_bytes(), lock(&self.state).now)
     }
 }
 

@@ -190,7 +190,7 @@ async fn a_get_carries_its_fields_in_the_address() {
     let (double, channel) = twilio().await;
     let fields = [("MessageSid", "SM1"), ("AccountSid", TwilioDouble::ACCOUNT_SID), ("MessageStatus", "read")];
     let query: Vec<_> = fields.iter().map(|(n, v)| format!("{n}={v}")).collect();
-    let signed = double.signed(&format!("{HOOK}?{}", query.join("&")), &[]);
+    let signed = double.signed_fields(&format!("{HOOK}?{}", query.join("&")), &[]);
     let get = Callback { method: Method::GET, ..signed };
     assert_eq!(status(&heard(&channel, &get).await).state, State::Read);
 }
@@ -198,7 +198,7 @@ async fn a_get_carries_its_fields_in_the_address() {
 #[tokio::test]
 async fn signed_nonsense_is_malformed() {
     let (double, channel) = twilio().await;
-    let callback = Callback { body: "".into(), ..double.signed(HOOK, &[]) };
+    let callback = double.signed_fields(HOOK, &[("Body".to_owned(), "Hola".to_owned())]);
     assert!(matches!(refused(&channel, &callback).await, Refused::Malformed(_)));
 }
 
