@@ -85,7 +85,7 @@ fn meaning(code: u32) -> Option<(&'static str, &'static str, Class)> {
         21_214 | 21_612 | 21_614 | 21_635 | 30_005 | 30_006 | 63_003 => {
             ("undeliverable", "the number has no WhatsApp, or cannot be reached", Refused)
         }
-        21_408 => ("region_not_permitted", "this country is not permitted in the Twilio account's settings", Refused),
+        21_408 => ("country_not_enabled", "this country is not permitted in the Twilio account's settings", Refused),
         21_602 | 21_604 | 21_619 => ("invalid_message", "the message has no text or no recipient", Refused),
         21_603 | 21_703..=21_705 => {
             ("unknown_sender", "the messaging service has no usable sender; compare messagingServiceSid", Account)

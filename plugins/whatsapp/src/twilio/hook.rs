@@ -56,7 +56,7 @@ fn status(form: &Form, callback: &Callback) -> Option<Status> {
         "read" => State::Read,
         "failed" | "undelivered" => errors::failed(form.get("ErrorCode").and_then(|code| code.parse().ok())),
         "canceled" => State::Failed {
-            reason: "canceled".into(),
+            reason: "cancelled".into(),
             detail: "the message was cancelled at Twilio".to_owned(),
             hint: None,
         },

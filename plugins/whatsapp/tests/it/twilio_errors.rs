@@ -31,7 +31,7 @@ const ANSWERED: &[Row] = &[
     (21_601, 400, Rejected, "unknown_sender", MISCONFIGURED, None),
     (21_214, 400, Rejected, "undeliverable", None, None),
     (21_612, 400, Rejected, "undeliverable", None, None),
-    (21_408, 400, Rejected, "region_not_permitted", None, None),
+    (21_408, 400, Rejected, "country_not_enabled", None, None),
     (21_602, 400, Rejected, "invalid_message", None, None),
     (21_619, 400, Rejected, "invalid_message", None, None),
     (21_603, 400, Rejected, "unknown_sender", MISCONFIGURED, None),
