@@ -43,6 +43,9 @@ pub struct Literal {
     /// E-mail only, from an allow-list of names.
     #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
     pub headers: std::collections::BTreeMap<String, String>,
+    /// E-mail only: with a link to unsubscribe from marketing, which e-mails of that category have anyway.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unsubscribe: bool,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -198,6 +198,7 @@ async fn prepare(
     }
     let settings = provider.validate(Settings(clear)).map_err(|errors| faults(&pointer, errors))?;
     check_addresses(app, &provider, &settings, &pointer).await?;
+    check_sender(app, tenant, branch, channel, &settings, &pointer).await?;
     app.tenants.try_open(channel, &account.provider, &settings).map_err(|e| faults(&pointer, vec![e]))?;
     let mut settings = settings.0;
     for (name, value) in &mut settings {
@@ -237,6 +238,24 @@ async fn check_addresses(app: &App, provider: &Provider, settings: &Settings, po
         wrong.extend(refused.map(|e| Fault::new(format!("{pointer}/{}", setting.name), e.code, e.detail)));
     }
     if wrong.is_empty() { Ok(()) } else { Err(Error::Invalid { slug: "url-not-allowed", faults: wrong }) }
+}
+
+/// An e-mail account sends only as an address that the tenant, or the branch, may use.
+async fn check_sender(
+    app: &App,
+    tenant: &TenantId,
+    branch: &str,
+    channel: &str,
+    settings: &Settings,
+    pointer: &str,
+) -> Result<()> {
+    let by_mail = app.plugins.manifest(channel).is_some_and(|m| m.address == AddressKind::Email);
+    let Some(from) = settings.0.get("from").and_then(Value::as_str).filter(|_| by_mail) else { return Ok(()) };
+    let tenant = app.tenants.get(tenant).await?;
+    tenant
+        .levels(Some(branch))
+        .check_sender(from)
+        .map_err(|detail| Error::fault(format!("{pointer}/from"), "sender_not_allowed", detail))
 }
 
 async fn write(app: &App, tenant: &TenantId, row: &IntegrationRow) -> Result<()> {

@@ -36,6 +36,8 @@ pub mod store;
 pub mod template;
 /// Tenants as sending sees them: settings, branches, opened channel accounts.
 pub mod tenant;
+/// The link by which a person leaves a tenant's marketing.
+pub mod unsubscribe;
 /// The one task that writes what sending produces, in shared commits.
 pub mod writer;
 

@@ -33,6 +33,8 @@ pub struct Tenant {
     pub has_suppressions: bool,
     pub platform: Arc<Defaults>,
     version: i64,
+    keyring: Arc<Keyring>,
+    public_url: String,
     /// By channel, then branch ("" for the tenant).
     integrations: HashMap<String, HashMap<String, Integration>>,
 }
@@ -98,6 +100,11 @@ impl Tenant {
         self.levels(branch).on_unknown(channel)
     }
 
+    /// Where this person leaves the tenant's marketing.
+    pub fn unsubscribe_link(&self, address: &str) -> String {
+        crate::unsubscribe::link(&self.keyring, &self.public_url, &self.id, address)
+    }
+
     /// What the account's plugin remembered about the recipient.
     pub async fn memory(&self, db: &Db, account: &Account, d: &Delivery) -> Result<Option<Value>> {
         match &d.address {
@@ -110,6 +117,11 @@ impl Tenant {
 }
 
 impl Account {
+    /// The address it sends from, where that is an e-mail's.
+    pub fn sender(&self) -> Option<&str> {
+        (self.address == AddressKind::Email).then(|| self.row.settings.get("from")?.as_str()).flatten()
+    }
+
     /// How long a call may last, the contract's own time-outs and a margin included.
     pub fn call_span(&self, config: &Config) -> Duration {
         let contract = config.delivery.call_timeout;
@@ -214,6 +226,8 @@ impl Tenants {
                 .map(|b| (b.id.to_string(), Branch { name: b.name, settings: b.settings }))
                 .collect(),
             has_suppressions,
+            keyring: Arc::clone(&self.keyring),
+            public_url: self.config.load().server.public_url.clone(),
             platform: Arc::new(self.config.load().defaults.clone()),
             integrations,
         })

@@ -88,6 +88,8 @@ pub struct StartOp {
     pub tenant: TenantId,
     pub id: NotificationId,
     pub lease: Arc<str>,
+    /// When it begins: stored as the caller knows it.
+    pub now: Timestamp,
     pub due: Timestamp,
     /// The attempt is open and durable; `false`: the lease is gone.
     pub reply: oneshot::Sender<StoreResult<bool>>,

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use bytes::Bytes;
-use plugin_api::{Attachment, Host, Message};
+use plugin_api::{AddressKind, Attachment, Host, Message};
 use serde_json::Value;
 
 use crate::content::{AttachmentSource, Body, Content, Recipient, StoredAttachment};
+use crate::status::Category;
 use crate::store::notifications::Delivery;
 use crate::template::{Parts, Templates};
 use crate::tenant::{Account, Tenant};
@@ -34,7 +35,12 @@ pub async fn compose(
     content: &Content,
     memory: Option<Value>,
 ) -> Result<Message, ComposeError> {
-    let rendered = render(templates, tenant, account, &d.channel, d.branch.as_deref(), &d.recipient, content)?;
+    if let Some(Err(detail)) = account.sender().map(|from| tenant.levels(d.branch.as_deref()).check_sender(from)) {
+        return Err(ComposeError { reason: "sender_not_allowed", detail, passing: false });
+    }
+    let unsubscribe_url = unsubscribe_url(tenant, account, d, content);
+    let shown = with_link(content, unsubscribe_url.as_deref());
+    let rendered = render(templates, tenant, account, &d.channel, d.branch.as_deref(), &d.recipient, &shown)?;
     let provider = &account.provider;
     if let Some(most) = provider.max_length
         && rendered.text.chars().count() > most
@@ -68,7 +74,29 @@ pub async fn compose(
         memory,
         window_open: true,
         form: None,
+        unsubscribe_url,
+        began_at: d.step_began_at.unwrap_or(d.created_at).to_system(),
     })
+}
+
+/// Marketing by e-mail always says how to be left alone; other mail where its content asks for it.
+fn unsubscribe_url(tenant: &Tenant, account: &Account, d: &Delivery, content: &Content) -> Option<String> {
+    let asked = d.category == Category::Marketing || matches!(&content.body, Body::Content(c) if c.unsubscribe);
+    let address = d.address.as_ref().filter(|_| asked && account.address == AddressKind::Email)?;
+    Some(tenant.unsubscribe_link(address))
+}
+
+/// A template may show the link as `unsubscribeUrl`.
+fn with_link<'a>(content: &'a Content, url: Option<&str>) -> Cow<'a, Content> {
+    match (url, &content.body, &*content.data) {
+        (Some(url), Body::Template(_), Value::Object(fields)) => {
+            let mut fields = fields.clone();
+            fields.insert("unsubscribeUrl".into(), url.into());
+            let data = Arc::new(Value::Object(fields));
+            Cow::Owned(Content { body: content.body.clone(), data, actions: vec![], attachments: vec![] })
+        }
+        _ => Cow::Borrowed(content),
+    }
 }
 
 /// An attachment's bytes: stored, or fetched through the outbound rules.

@@ -141,6 +141,7 @@ async fn attempt(engine: &Arc<Engine>, lane: &Arc<Lane>, d: &mut Delivery, opene
     }
     crate::failpoint::reach("before_call");
     message.attempt = d.attempts;
+    message.began_at = d.step_began_at.unwrap_or(now).to_system();
     call(engine, &tenant, account, channel.as_ref(), d, &message, after_unknown).await
 }
 
@@ -148,7 +149,7 @@ async fn attempt(engine: &Arc<Engine>, lane: &Arc<Lane>, d: &mut Delivery, opene
 async fn open(engine: &Engine, account: &Account, d: &mut Delivery, now: Timestamp) -> Result<bool> {
     let (reply, opened) = oneshot::channel();
     let due = now.plus(account.call_span(&engine.config.load()));
-    let op = StartOp { tenant: d.tenant.clone(), id: d.id.clone(), lease: Arc::clone(&d.lease), due, reply };
+    let op = StartOp { tenant: d.tenant.clone(), id: d.id.clone(), lease: Arc::clone(&d.lease), now, due, reply };
     engine.writer.send(Op::Start(op)).await;
     let opened = opened.await.map_err(|_| Error::Internal("the writer ended".into()))??;
     if opened {

@@ -13,6 +13,7 @@ mod sandbox;
 mod shell;
 mod suppressions;
 mod tenants;
+mod unsubscribe;
 
 use std::sync::Arc;
 
@@ -66,6 +67,7 @@ fn api() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(sandbox::list))
         .routes(routes!(suppressions::list, suppressions::post))
         .routes(routes!(suppressions::delete))
+        .routes(routes!(unsubscribe::get, unsubscribe::post))
         .routes(routes!(tenants::list, tenants::post))
         .routes(routes!(tenants::get, tenants::patch))
         .routes(routes!(tenants::list_branches, tenants::post_branch))

@@ -22,6 +22,8 @@ use crate::store::{self, Db, StoreResult, to_json};
 
 /// The most operations that share a commit.
 const BATCH: usize = 512;
+/// How often the writer lets others run before it commits.
+const GATHER: usize = 3;
 /// A statement that takes longer than this is given up, and its connection with it.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -81,7 +83,7 @@ pub(super) struct AcceptFate {
 impl Task {
     pub(super) fn new(db: Db, clock: SharedClock, engine: Arc<Engine>, settings: Settings) -> Self {
         Self {
-            batches: Batches::new(db.engine),
+            batches: Batches::new(&db),
             asked: Asked::new(db.engine),
             lane_statements: lanes::Statements::new(db.engine),
             db,
@@ -102,6 +104,15 @@ impl Task {
                     break;
                 }
                 ops.recv_many(&mut batch, BATCH).await;
+                // Whoever is about to write anyway shares the commit: under load a few more of them, alone nobody waits.
+                for _ in 0..GATHER {
+                    tokio::task::yield_now().await;
+                    let room = BATCH.saturating_sub(batch.len());
+                    if room == 0 || ops.is_empty() {
+                        break;
+                    }
+                    ops.recv_many(&mut batch, room).await;
+                }
             } else {
                 let _ = tokio::time::timeout(Duration::from_secs(1), ops.recv_many(&mut batch, BATCH)).await;
                 batch.append(&mut self.owed);
@@ -248,7 +259,7 @@ impl Task {
                 Op::Accept(accept) => self.accept(conn, accept, &mut batch, written, &mut deduped, now).await?,
                 Op::Start(s) => batch.push(
                     Kind::Start,
-                    [(&s.tenant.0).into(), (&s.id.0).into(), (&s.lease).into(), now.0.into(), s.due.0.into()],
+                    [(&s.tenant.0).into(), (&s.id.0).into(), (&s.lease).into(), s.now.0.into(), s.due.0.into()],
                 ),
                 Op::Finish(finished) => finish(finished, &mut batch, &mut memory),
                 Op::Release(deliveries) => {

@@ -96,8 +96,11 @@ on_each_store!(p27_anothers_ids_are_answered_like_ids_that_do_not_exist, async |
     let mut tried = BTreeSet::new();
     for (method, path) in operations() {
         let Some(theirs) = path_of(&path, &one) else {
-            // Channels are named alike by all; they are tried below.
-            assert!(!path.contains('{') || path.starts_with("/v1/channels/{channel}"), "{path} has an id nobody tries");
+            // Channels are named alike by all; they are tried below. A sealed token is its holder's whole right, and
+            // one that is made up is tried where e-mail is.
+            let tried = ["/v1/channels/{channel}", "/hooks/email/unsubscribe/{token}"];
+            let elsewhere = tried.iter().any(|begin| path.starts_with(begin));
+            assert!(!path.contains('{') || elsewhere, "{path} has an id nobody tries");
             continue;
         };
         let body = body_for(&method, &path);

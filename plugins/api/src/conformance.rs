@@ -10,7 +10,7 @@ mod wire;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crate::http::Http;
 use crate::net::Guard;
@@ -164,5 +164,7 @@ pub fn sample_message(channel: &str) -> Message {
         memory: None,
         window_open: true,
         form: None,
+        unsubscribe_url: None,
+        began_at: SystemTime::UNIX_EPOCH + Duration::from_secs(1_785_250_800),
     }
 }

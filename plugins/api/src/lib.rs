@@ -116,6 +116,12 @@ pub struct Message {
     pub window_open: bool,
     /// The approved form of this message, if its template declares one.
     pub form: Option<ApprovedForm>,
+    /// Where the recipient takes themselves off the list: a POST there does it at once, a GET only asks (RFC 8058).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unsubscribe_url: Option<String>,
+    /// When the first attempt of this step began: the same on every attempt, so that what is made of it can be.
+    #[serde(skip)]
+    pub began_at: SystemTime,
 }
 
 impl Message {
