@@ -288,6 +288,10 @@ async fn refused(
     finished.attempt = Some(record);
     finished.remember = error.remember.map(|memory| (account.key.clone(), memory));
     engine.writer.send(Op::Finish(Box::new(finished))).await;
+    if error.hint == Some(Hint::OnlyThisRecipient) {
+        // To the lane this is as good as a refusal: the provider answers, and the others need not wait.
+        return Ok(Ended::Called { outcome: Outcome::Rejected, misconfigured: false, retry_after: None });
+    }
     let misconfigured = error.hint == Some(Hint::Misconfigured);
     Ok(Ended::Called { outcome, misconfigured, retry_after: error.retry_after })
 }

@@ -30,12 +30,6 @@ impl Registry {
             let manifest = plugin.manifest().clone();
             registry.add(manifest, Some(plugin))?;
         }
-        // Channels whose first real provider is still to come can be used with the sandbox already.
-        for manifest in sandbox::channels_without_provider() {
-            if !registry.channels.contains_key(&manifest.channel) {
-                registry.add(manifest, None)?;
-            }
-        }
         Ok(registry)
     }
 

@@ -108,15 +108,3 @@ pub(super) fn like(real: &Provider) -> Provider {
         ..provider()
     }
 }
-
-pub(super) fn channels_without_provider() -> Vec<Manifest> {
-    [("whatsapp", "WhatsApp", true)]
-        .into_iter()
-        .map(|(channel, title, buttons)| Manifest {
-            channel: channel.into(),
-            title: title.into(),
-            address: AddressKind::Phone,
-            providers: vec![Provider { buttons, subject: false, html: false, attachments: false, ..provider() }],
-        })
-        .collect()
-}

@@ -14,3 +14,4 @@ mod state_machine;
 mod store;
 mod tenants_are_apart;
 mod webhook;
+mod whatsapp;

@@ -30,7 +30,7 @@ pub use manifest::{
     AddressKind, Idempotency, Limits, Manifest, ManifestError, Provider, Setting, SettingKind, Unknown,
 };
 pub use outcome::{Failure, Hint, Lookup, Receipt, SendError, quotable};
-pub use settings::{Settings, SettingsError};
+pub use settings::{Settings, SettingsError, base_url};
 
 /// What a plugin folder supplies: a channel, through one or more providers.
 pub trait Plugin: Send + Sync + 'static {

@@ -50,6 +50,8 @@ pub enum Hint {
     SuppressAddress,
     /// The account is at fault, not the message: credentials, plan, sender. Nothing will pass until it is cured.
     Misconfigured,
+    /// Only this recipient is concerned, by a limit on messages to one person: others may be written to meanwhile.
+    OnlyThisRecipient,
 }
 
 /// The answer of [`crate::Channel::lookup`].
