@@ -116,6 +116,7 @@ pub(super) fn channels_without_provider() -> Vec<Manifest> {
             channel: channel.into(),
             title: title.into(),
             address: AddressKind::Phone,
+            hosts: vec![],
             providers: vec![Provider { buttons, subject: false, html: false, attachments: false, ..provider() }],
         })
         .collect()

@@ -2,7 +2,6 @@
 //! double for HTTP and a proxy that breaks connections at a chosen point.
 
 mod double;
-mod manifest;
 mod proxy;
 mod suite;
 mod wire;
@@ -15,8 +14,8 @@ use crate::http::Http;
 use crate::net::Guard;
 use crate::{Action, Failure, Host, Message, Plugin, Recipient, Settings};
 
+pub use crate::manifest::manifest_faults;
 pub use double::{HttpDouble, HttpHarness, Reply};
-pub use manifest::manifest_faults;
 pub use proxy::{Cut, Fault, Proxy, Then};
 pub use suite::run;
 pub use wire::Seen;
