@@ -52,6 +52,8 @@ pub(super) fn nobody(channel: &str, address: AddressKind) -> Message {
         memory: None,
         window_open: true,
         form: None,
+        unsubscribe_url: None,
+        began_at: UNIX_EPOCH,
     }
 }
 
