@@ -373,15 +373,15 @@ async fn check(app: &App, tenant: &Tenant, branch: Option<&str>, channel: &str) 
 
 /// testAllChannels: one key per channel, and `details` beside them.
 pub async fn test_all(app: &App, tenant: &Tenant, branch: Option<&str>) -> Map<String, Value> {
-    let names: Vec<String> = app.plugins.names().map(str::to_owned).collect();
+    let names = app.plugins.names();
     let results = futures_util::future::join_all(names.iter().map(|name| test(app, tenant, branch, name))).await;
     let mut out = Map::new();
     let mut details = BTreeMap::new();
     for (name, result) in names.into_iter().zip(results) {
-        out.insert(name.clone(), result.ok.into());
+        out.insert(name.to_string(), result.ok.into());
         let mut detail = serde_json::json!({"ok": result.ok, "latencyMs": result.latency_ms});
         detail[if result.ok { "detail" } else { "problem" }] = result.detail.into();
-        details.insert(name, detail);
+        details.insert(name.to_string(), detail);
     }
     out.insert("details".into(), serde_json::to_value(details).unwrap_or_default());
     out

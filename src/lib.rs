@@ -26,6 +26,8 @@ pub mod notify;
 pub mod plugins;
 /// What happens after an attempt: a pure function.
 pub mod retry;
+/// Rhai, bounded: the only place that makes an engine.
+pub mod script;
 /// Which value of a setting holds, and who set it.
 pub mod settings;
 /// What a text costs as SMS.

@@ -240,6 +240,12 @@ impl Tenants {
         }
     }
 
+    /// Something changed that may concern all: each next look reads anew.
+    pub fn refresh_all(&self) {
+        let mut cached = self.cached.write().unwrap_or_else(PoisonError::into_inner);
+        cached.values_mut().for_each(|entry| entry.stale = true);
+    }
+
     fn fresh(&self, id: &TenantId) -> Option<Arc<Tenant>> {
         self.read(|cached| {
             let entry = cached.get(id)?;
@@ -307,6 +313,8 @@ impl Tenants {
                 let kept = before
                     .and_then(|i| i.accounts.iter().find(|a| a.row.name == account.name))
                     .filter(|a| a.row.provider == account.provider && a.row.settings == account.settings)
+                    // A plugin that was reloaded has another provider of the same name.
+                    .filter(|a| Arc::ptr_eq(&a.provider, &provider))
                     .and_then(|a| a.channel.as_ref().ok().cloned());
                 let hook_url = self.hook_url(tenant, &row, account, &provider);
                 let channel = match kept {

@@ -128,6 +128,8 @@ pub struct Log {
 pub struct Paths {
     #[serde(deserialize_with = "values::path")]
     pub templates: Option<PathBuf>,
+    #[serde(deserialize_with = "values::path")]
+    pub plugins: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Deserialize)]

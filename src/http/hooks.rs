@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
-use axum::http::{HeaderValue, header};
+use axum::http::{HeaderValue, Method, header};
 use axum::response::{IntoResponse, Response};
 use plugin_api::{Answer, Callback, Event, Hint, Refused};
 use tokio::sync::oneshot;
@@ -27,7 +27,7 @@ use crate::writer::{Events, Op, OptedOut, ReportOp};
 /// it says is stored before it is answered, so a repeat does no harm.
 #[utoipa::path(post, path = "/hooks/{channel}/{token}", tag = "Two-way", security(()),
     params(("channel" = String, Path), ("token" = String, Path)),
-    responses((status = 200, description = "Taken"), (status = 400, body = Problem), (status = 401, body = Problem),
+    responses((status = 200, description = "Taken"), (status = 401, body = Problem), (status = 413, body = Problem),
         (status = 404, body = Problem), (status = 503, body = Problem)))]
 pub(super) async fn post(
     State(app): State<Arc<App>>,
@@ -42,7 +42,7 @@ pub(super) async fn post(
 /// Some providers ask once whether the address is ours before they report to it.
 #[utoipa::path(get, path = "/hooks/{channel}/{token}", tag = "Two-way", security(()),
     params(("channel" = String, Path), ("token" = String, Path)),
-    responses((status = 200, description = "The answer the provider expects"), (status = 401, body = Problem),
+    responses((status = 200, description = "The answer the provider expects"), (status = 403, body = Problem),
         (status = 404, body = Problem)))]
 pub(super) async fn get(
     State(app): State<Arc<App>>,
@@ -58,8 +58,22 @@ async fn take(app: &App, channel: &str, token: &str, request: Request) -> Result
     let account = tenant.account_of_hook(&hook).ok_or(Error::NotFound)?;
     let open = account.channel.as_ref().map_err(|_| Error::NotFound)?;
     let callback = callback(app, request).await?;
-    let received = open.receive(&callback).await.map_err(refused)?;
-    metrics::counter!("recado_callbacks_total", "channel" => channel.to_owned()).increment(1);
+    let count = |result: &'static str| {
+        metrics::counter!("recado_callbacks_total", "channel" => channel.to_owned(), "result" => result).increment(1);
+    };
+    let received = match open.receive(&callback).await {
+        Ok(received) => received,
+        Err(Refused::Malformed(detail)) => {
+            tracing::warn!(tenant.id = %hook.tenant, channel, detail, "a callback can't be read");
+            count("unreadable");
+            return Ok(answer(Answer::default()));
+        }
+        Err(why) => {
+            count("refused");
+            return Err(refused(why, &callback.method));
+        }
+    };
+    count("taken");
     let mut events = Events::default();
     for event in received.events {
         add(app, &hook, account, event, &mut events).await?;
@@ -87,11 +101,12 @@ async fn callback(app: &App, request: Request) -> Result<Callback> {
     })
 }
 
-fn refused(why: Refused) -> Error {
+fn refused(why: Refused, method: &Method) -> Error {
     match why {
-        Refused::Unsupported(_) => Error::NotFound,
-        Refused::Unverified(detail) => Error::refused("callback-unverified", detail),
-        Refused::Malformed(detail) => Error::refused("callback-malformed", detail),
+        Refused::Unsupported(_) | Refused::Malformed(_) => Error::NotFound,
+        Refused::Unverified(detail) if method == Method::GET => Error::refused("forbidden", detail),
+        Refused::Unverified(detail) => Error::refused("bad-signature", detail),
+        Refused::Stale(detail) => Error::refused("stale-signature", detail),
     }
 }
 

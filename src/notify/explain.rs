@@ -102,7 +102,8 @@ fn consider_all(
     d: &crate::store::notifications::Delivery,
 ) -> Vec<Considered> {
     let all: Vec<String> = {
-        let rest = app.plugins.names().filter(|n| !d.chain.iter().any(|c| c == n)).map(str::to_owned);
+        let names = app.plugins.names();
+        let rest = names.iter().filter(|n| !d.chain.iter().any(|c| **c == ***n)).map(ToString::to_string);
         d.chain.iter().cloned().chain(rest).collect()
     };
     let looked = route(app, config, tenant, d.branch.as_deref(), &d.recipient, Wanted::Named(&all));

@@ -274,8 +274,8 @@ fn channels(app: &App, r: &NotifyRequest, faults: &mut Faults) -> Option<Vec<Str
         (None, None) => return None,
     };
     for (n, channel) in named.iter().enumerate() {
-        if app.plugins.manifest(channel).is_none() {
-            let known: Vec<_> = app.plugins.names().collect();
+        if !app.plugins.has(channel) {
+            let known = app.plugins.names();
             let pointer = if r.channels.is_some() { format!("{pointer}/{n}") } else { pointer.to_owned() };
             faults.add(
                 pointer,

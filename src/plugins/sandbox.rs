@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use plugin_api::{AddressKind, Channel, Limits, Manifest, Message, Provider, Receipt, SendError, Unknown};
+use plugin_api::{AddressKind, Channel, Limits, Message, Provider, Receipt, SendError, Unknown};
 
 pub const SANDBOX: &str = "sandbox";
 

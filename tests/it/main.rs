@@ -9,6 +9,7 @@ mod email;
 mod notify;
 mod openapi;
 mod plugins;
+mod scripts;
 mod secrets;
 mod state_machine;
 mod store;

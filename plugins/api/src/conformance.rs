@@ -3,7 +3,6 @@
 
 mod contract;
 mod double;
-mod manifest;
 mod proxy;
 mod suite;
 mod wire;
@@ -16,9 +15,9 @@ use crate::http::Http;
 use crate::net::Guard;
 use crate::{Action, Failure, Host, Message, Plugin, Recipient, Settings};
 
+pub use crate::manifest::manifest_faults;
 pub use contract::Contract;
 pub use double::{HttpDouble, HttpHarness, Reply};
-pub use manifest::manifest_faults;
 pub use proxy::{Cut, Fault, Proxy, Then};
 pub use suite::run;
 pub use wire::Seen;

@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 
 pub use callback::{Answer, Callback, Event, Inbound, OptOut, Received, Refused, State, Status};
 pub use manifest::{
-    AddressKind, Idempotency, Limits, Manifest, ManifestError, Provider, Setting, SettingKind, Unknown,
+    AddressKind, Idempotency, Limits, Manifest, ManifestError, Provider, Setting, SettingKind, Unknown, manifest_faults,
 };
 pub use outcome::{Failure, Hint, Lookup, Receipt, SendError, quotable};
 pub use settings::{Settings, SettingsError, base_url};

@@ -63,7 +63,8 @@ impl Keys {
         };
         let apart = received_at.duration_since(signed_at).unwrap_or_else(|ahead| ahead.duration());
         if apart > TOLERANCE {
-            return unverified("it was signed more than 300 seconds ago or ahead; compare the clocks");
+            let said = "it was signed more than 300 seconds ago or ahead; compare the clocks";
+            return Err(Refused::Stale(said.to_owned()));
         }
         Ok(())
     }
