@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::*;
 
-const PAGE: &str = r##"<mjml lang="es">
+const PAGE: &str = r#"<mjml lang="es">
   <mj-head>
     <mj-title>{{businessName}}</mj-title>
     <mj-attributes><mj-text color="{{colour}}" /></mj-attributes>
@@ -26,7 +26,7 @@ const PAGE: &str = r##"<mjml lang="es">
     </mj-section>
   </mj-body>
 </mjml>
-"##;
+"#;
 
 fn template(files: &[(&'static str, &str)]) -> Template {
     Template::new("t", "es", files.iter().map(|(file, source)| (*file, Cow::Owned((*source).to_owned()))))

@@ -158,11 +158,10 @@ impl Scan {
             let width = c.len_utf8();
             let used = match self.state {
                 State::Text => self.text(rest)?,
-                State::Tag if c == '>' => self.end_tag(false)?,
+                State::Tag | State::Value | State::Unquoted if c == '>' => self.end_tag(false)?,
                 State::Tag if rest.starts_with("/>") => self.end_tag(true)? + 1,
                 State::Tag => self.step(width, (c == '=').then_some(State::Value)),
                 State::Value if c.is_ascii_whitespace() => width,
-                State::Value if c == '>' => self.end_tag(false)?,
                 State::Value => self
                     .step(width, Some(if matches!(c, '"' | '\'') { State::Quoted(c as u8) } else { State::Unquoted })),
                 State::Quoted(quote) => {
@@ -170,7 +169,6 @@ impl Scan {
                     self.value(end.unwrap_or(rest.len()))?;
                     self.step(end.map_or(rest.len(), |end| end + 1), end.map(|_| State::Tag))
                 }
-                State::Unquoted if c == '>' => self.end_tag(false)?,
                 State::Unquoted => self.step(width, c.is_ascii_whitespace().then_some(State::Tag)),
                 State::Comment => {
                     let ends = ["-->", "--!>"].iter().filter_map(|e| rest.find(e).map(|at| at + e.len()));
