@@ -78,6 +78,8 @@ pub struct ChannelState {
 pub struct AccountState {
     pub name: String,
     pub provider: String,
+    /// Where the provider reports back, when it does.
+    pub webhook_url: Option<String>,
     /// Secrets are covered.
     #[schema(value_type = Object)]
     pub settings: Map<String, Value>,
@@ -91,6 +93,10 @@ pub struct Abilities {
     pub html: bool,
     pub buttons: bool,
     pub attachments: bool,
+    /// Tells what became of a message.
+    pub status: bool,
+    /// Hands on what people answer.
+    pub inbound: bool,
     /// In characters.
     pub max_length: Option<usize>,
 }
@@ -283,7 +289,12 @@ pub fn state(app: &App, tenant: &Tenant, branch: Option<&str>, channel: &str) ->
     let accounts: Vec<AccountState> = integration
         .iter()
         .flat_map(|i| &i.row.accounts)
-        .map(|a| AccountState { name: a.name.clone(), provider: a.provider.clone(), settings: cover(app, channel, a) })
+        .map(|a| AccountState {
+            name: a.name.clone(),
+            provider: a.provider.clone(),
+            webhook_url: integration.and_then(|i| i.hook_url_of(&a.name)),
+            settings: cover(app, channel, a),
+        })
         .collect();
     let provider = integration
         .and_then(|i| i.accounts.first())
@@ -298,8 +309,8 @@ pub fn state(app: &App, tenant: &Tenant, branch: Option<&str>, channel: &str) ->
         level: integration.map(|i| i.level),
         provider: accounts.first().map(|a| a.provider.clone()),
         settings: accounts.first().map(|a| a.settings.clone()),
+        webhook_url: accounts.first().and_then(|a| a.webhook_url.clone()),
         accounts,
-        webhook_url: None,
         address: match manifest.address {
             AddressKind::Phone => "phone",
             AddressKind::Email => "email",
@@ -312,6 +323,8 @@ pub fn state(app: &App, tenant: &Tenant, branch: Option<&str>, channel: &str) ->
             html: provider.html,
             buttons: provider.buttons,
             attachments: provider.attachments,
+            status: provider.callbacks,
+            inbound: provider.inbound,
             max_length: provider.max_length,
         },
     })

@@ -10,6 +10,8 @@ pub mod app;
 pub mod content;
 /// Delivery: lanes are filled, calls are made, outcomes recorded and decided upon.
 pub mod deliver;
+/// Where an account's provider reports.
+pub mod hook;
 /// HTTP: the router, who may call, and one file per noun.
 pub mod http;
 /// Setting up channels: checked, sealed, tried out.

@@ -5,6 +5,7 @@
 
 mod builtin;
 mod engine;
+mod form;
 mod markup;
 mod needs;
 mod plain;
@@ -15,10 +16,12 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 use handlebars::{Context, RenderErrorReason};
+use plugin_api::ApprovedForm;
 use serde_json::{Map, Value};
 
 pub use builtin::OverlayError;
 use engine::Failed;
+use form::Form;
 use needs::Needs;
 
 /// What a channel takes, and the language to prefer after the recipient's own.
@@ -116,6 +119,17 @@ impl Templates {
         self.known(name)?.render(locale, parts, data)
     }
 
+    /// The approved form of a template, if it has one.
+    pub fn form(
+        &self,
+        name: &str,
+        locale: &str,
+        fallback: Option<&str>,
+        data: &Value,
+    ) -> Result<Option<ApprovedForm>, TemplateError> {
+        self.known(name)?.form(locale, fallback, data)
+    }
+
     fn known(&self, name: &str) -> Result<&Arc<Template>, TemplateError> {
         self.get(name).ok_or_else(|| TemplateError {
             code: "unknown_template",
@@ -135,6 +149,7 @@ pub struct Template {
     /// The language of files without a suffix, and the last resort.
     locale: String,
     parts: Vec<Part>,
+    forms: Vec<Form>,
     samples: Vec<(String, Value)>,
 }
 
@@ -160,14 +175,23 @@ impl Template {
     /// Takes files as they lie in a template's folder (`text.hbs`, `email.html.en.hbs`, `sample.json`); others are
     /// ignored. `locale` is the language of those without a suffix.
     pub fn new<'f>(name: &str, locale: &str, files: impl IntoIterator<Item = (&'f str, Cow<'static, str>)>) -> Self {
-        let mut template =
-            Self { name: name.to_owned(), locale: locale.to_owned(), parts: Vec::new(), samples: Vec::new() };
+        let mut template = Self {
+            name: name.to_owned(),
+            locale: locale.to_owned(),
+            parts: Vec::new(),
+            forms: Vec::new(),
+            samples: Vec::new(),
+        };
         for (file, source) in files {
             if let Some(stem) = file.strip_suffix(".hbs") {
                 let (kind, suffix) = split_locale(stem);
                 let locale = suffix.unwrap_or(locale).to_owned();
                 let compiled = OnceLock::new();
                 template.parts.push(Part { kind: kind.to_owned(), locale, source, compiled });
+            } else if let Some(stem) = file.strip_suffix(".json")
+                && let (form::KIND, suffix) = split_locale(stem)
+            {
+                template.forms.push(Form::new(suffix.unwrap_or(locale), source));
             } else if let Some(stem) = file.strip_suffix(".json")
                 && let ("sample", suffix) = split_locale(stem)
             {
@@ -184,7 +208,26 @@ impl Template {
 
     /// Compiles every part now and answers the first flaw.
     pub fn check(&self) -> Result<(), TemplateError> {
-        self.parts.iter().try_for_each(|part| self.compiled(part).map(|_| ()))
+        self.parts.iter().try_for_each(|part| self.compiled(part).map(|_| ()))?;
+        self.forms.iter().try_for_each(|form| form.check().map_err(|detail| self.form_error(form, detail)))
+    }
+
+    /// The form a provider approved for this message, in the nearest language, filled in.
+    pub fn form(
+        &self,
+        locale: &str,
+        fallback: Option<&str>,
+        data: &Value,
+    ) -> Result<Option<ApprovedForm>, TemplateError> {
+        let mut tags = self.tags(locale, fallback);
+        let found = tags.find_map(|tag| self.forms.iter().find(|form| form.locale.eq_ignore_ascii_case(tag)));
+        found.map(|form| form.render(data).map_err(|detail| self.form_error(form, detail))).transpose()
+    }
+
+    fn form_error(&self, form: &Form, detail: String) -> TemplateError {
+        let part = format!("{}.{}", form::KIND, form.locale);
+        let template = self.name.clone();
+        TemplateError { code: "template_invalid", template, part, line: None, column: None, detail }
     }
 
     /// Data to show the template with, in the nearest language; null when it brings none.

@@ -108,6 +108,8 @@ pub struct Delivery {
     #[serde(deserialize_with = "values::duration")]
     pub call_timeout: Duration,
     #[serde(deserialize_with = "values::duration")]
+    pub fallback_after: Duration,
+    #[serde(deserialize_with = "values::duration")]
     pub lease: Duration,
     #[serde(deserialize_with = "values::duration")]
     pub shutdown_grace: Duration,

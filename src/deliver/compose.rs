@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use bytes::Bytes;
-use plugin_api::{AddressKind, Attachment, Host, Message};
+use plugin_api::{AddressKind, ApprovedForm, Attachment, Host, Message};
 use serde_json::Value;
 
 use crate::content::{AttachmentSource, Body, Content, Recipient, StoredAttachment};
 use crate::status::Category;
 use crate::store::notifications::Delivery;
 use crate::template::{Parts, Templates};
-use crate::tenant::{Account, Tenant};
+use crate::tenant::{Account, Known, Tenant};
 
 /// The content can't become a message.
 pub struct ComposeError {
@@ -21,6 +21,9 @@ pub struct ComposeError {
     /// Later it may.
     pub passing: bool,
 }
+
+/// Only an approved form may be sent now, and there is none.
+pub const OUTSIDE_WINDOW: &str = "outside_whatsapp_window";
 
 /// The largest attachment that is fetched.
 const LARGEST: usize = 10 * 1024 * 1024;
@@ -33,7 +36,7 @@ pub async fn compose(
     account: &Account,
     d: &Delivery,
     content: &Content,
-    memory: Option<Value>,
+    known: Known,
 ) -> Result<Message, ComposeError> {
     if let Some(Err(detail)) = account.sender().map(|from| tenant.levels(d.branch.as_deref()).check_sender(from)) {
         return Err(ComposeError { reason: "sender_not_allowed", detail, passing: false });
@@ -47,6 +50,16 @@ pub async fn compose(
     {
         let detail = format!("the text has more than the {most} characters that {} takes", provider.name);
         return Err(ComposeError { reason: "too_long", detail, passing: false });
+    }
+    let Known { memory, window_open } = known;
+    let form = match form(templates, tenant, account, d, content) {
+        // The text is what goes out now; what is wrong with the form matters when it is needed.
+        Err(_) if window_open => None,
+        form => form?,
+    };
+    if !window_open && form.is_none() {
+        let detail = "the person has not written lately, and the template has no approved form".to_owned();
+        return Err(ComposeError { reason: OUTSIDE_WINDOW, detail, passing: false });
     }
     let mut attachments = Vec::new();
     if provider.attachments {
@@ -72,8 +85,8 @@ pub async fn compose(
         data: Arc::clone(&content.data),
         attempt: d.attempts.max(1),
         memory,
-        window_open: true,
-        form: None,
+        window_open,
+        form,
         unsubscribe_url,
         began_at: d.step_began_at.unwrap_or(d.created_at).to_system(),
     })
@@ -97,6 +110,25 @@ fn with_link<'a>(content: &'a Content, url: Option<&str>) -> Cow<'a, Content> {
         }
         _ => Cow::Borrowed(content),
     }
+}
+
+/// The approved form of a template, where the provider takes such forms.
+fn form(
+    templates: &Templates,
+    tenant: &Tenant,
+    account: &Account,
+    d: &Delivery,
+    content: &Content,
+) -> Result<Option<ApprovedForm>, ComposeError> {
+    let (Some(_), Body::Template(name)) = (account.provider.window_hours, &content.body) else { return Ok(None) };
+    let settled = tenant.levels(d.branch.as_deref()).locale(&tenant.platform).value;
+    let locale = d.recipient.locale.as_deref().unwrap_or(settled);
+    let data = with_name(&content.data, &d.recipient);
+    templates.form(name, locale, Some(settled), &data).map_err(|e| ComposeError {
+        reason: "template_failed",
+        detail: e.to_string(),
+        passing: false,
+    })
 }
 
 /// An attachment's bytes: stored, or fetched through the outbound rules.

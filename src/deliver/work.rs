@@ -8,7 +8,7 @@ use futures_util::FutureExt;
 use plugin_api::{Hint, Lookup, Message, Receipt, SendError};
 use tokio::sync::oneshot;
 
-use super::{Engine, compose};
+use super::{Around, Engine, compose};
 use crate::clock::Timestamp;
 use crate::content::Content;
 use crate::error::{Error, Result};
@@ -18,10 +18,13 @@ use crate::status::{Outcome, Status};
 use crate::store::notifications::{Delivery, find_shared_content};
 use crate::store::suppressions;
 use crate::tenant::{Account, Tenant};
-use crate::writer::{AttemptRecord, Captured, Finished, NextStep, Op, StartOp};
+use crate::writer::{AttemptRecord, Captured, Finished, Op, StartOp};
 
 /// A `sendAt` may be this late after a downtime; later it is `missed`.
 const USEFUL_FOR: Duration = Duration::from_secs(6 * 3600);
+
+/// When a delivery without another way looks at its stranded lane again.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 /// How a piece of work ended, for the lane.
 enum Ended {
@@ -88,7 +91,15 @@ async fn attempt(engine: &Arc<Engine>, lane: &Arc<Lane>, d: &mut Delivery, opene
     }
     if !engine.config.load().channel(&d.channel).enabled {
         lane.state().off = true;
-        return Ok(Ended::Later(now.plus(Duration::from_secs(1))));
+        if opened {
+            return Ok(Ended::Later(now));
+        }
+    }
+    if !opened {
+        let stranded = lane.state().stranded(now, engine.patience());
+        if let Some(reason) = stranded {
+            return around(engine, &tenant, d, reason, now).await;
+        }
     }
     if tenant.has_suppressions
         && let Some(address) = &d.address
@@ -96,16 +107,16 @@ async fn attempt(engine: &Arc<Engine>, lane: &Arc<Lane>, d: &mut Delivery, opene
     {
         return settle(engine, d, Status::Suppressed, &reason, now).await;
     }
-    let Some(account) = tenant.account(&d.channel, d.branch.as_deref()) else {
-        return give_up(engine, &tenant, d, "not_configured", None, now).await;
+    let Some(account) = tenant.account_of(&d.channel, d.branch.as_deref(), &d.lane) else {
+        return give_up(engine, &tenant, d, Around::Channel, "not_configured", None, now).await;
     };
     if !opened && !lane.state().may_retry(d, now) {
         return Ok(Ended::Later(now.plus(Duration::from_secs_f64(3.0 + 6.0 * rand::random::<f64>()))));
     }
     let content = content(engine, d).await?;
-    let memory = tenant.memory(&engine.db, account, d).await?;
+    let known = tenant.known(&engine.db, account, d, now).await?;
     let mut message =
-        match compose(&engine.templates, engine.tenants.host(), &tenant, account, d, &content, memory).await {
+        match compose(&engine.templates, engine.tenants.host(), &tenant, account, d, &content, known).await {
             Ok(message) => message,
             // What can't be fetched now is an attempt that was not sent, and is tried again by the same rules.
             Err(e) if e.passing => {
@@ -114,11 +125,13 @@ async fn attempt(engine: &Arc<Engine>, lane: &Arc<Lane>, d: &mut Delivery, opene
                 }
                 return refused(engine, &tenant, account, d, SendError::not_sent(e.reason, e.detail), false, now).await;
             }
-            Err(e) => return give_up(engine, &tenant, d, e.reason, Some(e.detail), now).await,
+            Err(e) => return give_up(engine, &tenant, d, Around::Channel, e.reason, Some(e.detail), now).await,
         };
     let channel = match &account.channel {
         Ok(channel) => channel,
-        Err(e) => return give_up(engine, &tenant, d, "account_unusable", Some(e.to_string()), now).await,
+        Err(e) => {
+            return give_up(engine, &tenant, d, Around::Account, "account_unusable", Some(e.to_string()), now).await;
+        }
     };
     let after_unknown = d.status == Status::Unknown;
     if after_unknown && account.provider.idempotency.is_none() {
@@ -269,7 +282,9 @@ async fn refused(
         reason: Some(error.reason.to_string()),
         error: Some(error.detail),
     };
-    let mut finished = decide(engine, tenant, d, retry::next(&attempted), &error.reason, now);
+    // What is wrong with the address is wrong with it everywhere on this channel.
+    let ways = if error.hint == Some(Hint::SuppressAddress) { Around::Channel } else { Around::Account };
+    let mut finished = decide(engine, tenant, d, ways, retry::next(&attempted), &error.reason, now);
     finished.attempt = Some(record);
     finished.remember = error.remember.map(|memory| (account.key.clone(), memory));
     engine.writer.send(Op::Finish(Box::new(finished))).await;
@@ -279,7 +294,7 @@ async fn refused(
 
 /// An attempt was open when its lease ran out: nobody knows whether the call was made.
 async fn interrupted(engine: &Engine, tenant: &Tenant, d: &Delivery, now: Timestamp) -> Result<Ended> {
-    let account = tenant.account(&d.channel, d.branch.as_deref());
+    let account = tenant.account_of(&d.channel, d.branch.as_deref(), &d.lane);
     let none = Repeat { key_holds_until: None, lookup: false, wait: Duration::from_secs(300) };
     let attempted = Attempted {
         outcome: Outcome::Unknown,
@@ -293,7 +308,7 @@ async fn interrupted(engine: &Engine, tenant: &Tenant, d: &Delivery, now: Timest
         on_unknown: tenant.on_unknown(&d.channel, d.branch.as_deref()),
         chance: rand::random(),
     };
-    let mut finished = decide(engine, tenant, d, retry::next(&attempted), "interrupted", now);
+    let mut finished = decide(engine, tenant, d, Around::Account, retry::next(&attempted), "interrupted", now);
     finished.attempt = Some(AttemptRecord {
         provider: account.map_or_else(String::new, |a| a.provider.name.clone()),
         outcome: Outcome::Unknown,
@@ -308,7 +323,15 @@ async fn interrupted(engine: &Engine, tenant: &Tenant, d: &Delivery, now: Timest
 }
 
 /// Turns the policy's word into the row's next state.
-fn decide(engine: &Engine, tenant: &Tenant, d: &Delivery, next: Next, reason: &str, now: Timestamp) -> Finished {
+fn decide(
+    engine: &Engine,
+    tenant: &Tenant,
+    d: &Delivery,
+    ways: Around,
+    next: Next,
+    reason: &str,
+    now: Timestamp,
+) -> Finished {
     let bare = |status| Finished { reason: Some(reason.to_owned()), ..Finished::bare(d.clone(), status, now) };
     match next {
         Next::Sent => bare(Status::Sent),
@@ -317,12 +340,12 @@ fn decide(engine: &Engine, tenant: &Tenant, d: &Delivery, next: Next, reason: &s
         Next::Hold => bare(Status::Unknown),
         Next::GiveUp(word) => {
             let reason = word.unwrap_or(reason).to_owned();
-            match next_step(engine, tenant, d) {
+            match engine.next_step(tenant, d, ways) {
                 Some(next) => Finished {
                     next: Some(next),
                     due_at: Some(now),
                     reason: Some(reason.clone()),
-                    event: Some(("fell_back", format!("{}: {reason}", d.channel))),
+                    event: Some(("fell_back", format!("{}: {reason}", d.lane))),
                     ..bare(Status::Queued)
                 },
                 None => Finished { reason: Some(reason), ..bare(Status::Failed) },
@@ -331,21 +354,12 @@ fn decide(engine: &Engine, tenant: &Tenant, d: &Delivery, next: Next, reason: &s
     }
 }
 
-/// The next channel of the chain that can be used now.
-fn next_step(engine: &Engine, tenant: &Tenant, d: &Delivery) -> Option<NextStep> {
-    let config = engine.config.load();
-    (d.step + 1..d.chain.len()).find_map(|step| {
-        let channel = &d.chain[step];
-        let account = tenant.account(channel, d.branch.as_deref())?;
-        let address = d.recipient.address(account.address);
-        let reachable = account.address == plugin_api::AddressKind::None || address.is_some();
-        (reachable && config.channel(channel).enabled).then(|| NextStep {
-            step,
-            channel: channel.as_str().into(),
-            address: address.map(Into::into),
-            lane: Arc::clone(&account.lane),
-        })
-    })
+/// Nothing goes out on this lane: another way, if there is one and nobody can have been told yet; else patience.
+async fn around(engine: &Engine, tenant: &Tenant, d: &Delivery, reason: &'static str, now: Timestamp) -> Result<Ended> {
+    if d.status == Status::Queued && engine.next_step(tenant, d, Around::Account).is_some() {
+        return give_up(engine, tenant, d, Around::Account, reason, None, now).await;
+    }
+    Ok(Ended::Later(now.plus(LOOK_AGAIN)))
 }
 
 /// This channel can't carry it: the next one, or the end.
@@ -353,11 +367,12 @@ async fn give_up(
     engine: &Engine,
     tenant: &Tenant,
     d: &Delivery,
+    ways: Around,
     reason: &'static str,
     detail: Option<String>,
     now: Timestamp,
 ) -> Result<Ended> {
-    let mut finished = decide(engine, tenant, d, Next::GiveUp(Some(reason)), reason, now);
+    let mut finished = decide(engine, tenant, d, ways, Next::GiveUp(Some(reason)), reason, now);
     if d.status == Status::Sending {
         finished.attempt = Some(AttemptRecord {
             provider: String::new(),

@@ -40,6 +40,8 @@ fn known(slug: &str) -> (StatusCode, &'static str) {
         "cursor-invalid" => (S::BAD_REQUEST, "The cursor is not valid"),
         "header-invalid" => (S::BAD_REQUEST, "A header is not valid"),
         "tenant-required" => (S::BAD_REQUEST, "Name the tenant"),
+        "callback-unverified" => (S::UNAUTHORIZED, "The callback can't be verified"),
+        "callback-malformed" => (S::BAD_REQUEST, "The callback can't be read"),
         "unauthorized" => (S::UNAUTHORIZED, "Credentials are missing or not valid"),
         "token-expired" => (S::UNAUTHORIZED, "The token has expired"),
         "forbidden" => (S::FORBIDDEN, "Not allowed"),

@@ -5,6 +5,7 @@ mod body;
 mod channels;
 mod error;
 mod health;
+mod hooks;
 mod keys;
 mod notifications;
 mod notify;
@@ -64,6 +65,7 @@ fn api() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(channels::test_all))
         .routes(routes!(channels::get, channels::put, channels::delete))
         .routes(routes!(channels::test))
+        .routes(routes!(hooks::get, hooks::post))
         .routes(routes!(sandbox::list))
         .routes(routes!(suppressions::list, suppressions::post))
         .routes(routes!(suppressions::delete))
