@@ -51,20 +51,22 @@ impl ResolverCache<String, Txt> for Published {
 const RSA_RECORD: &str = concat!("v=DKIM1; k=rsa; p=", include_str!("keys/rsa.txt"));
 const ED25519_RECORD: &str = concat!("v=DKIM1; k=ed25519; p=", include_str!("keys/ed25519.txt"));
 
+type Known<'a, 'm> = Parameters<
+    'a,
+    &'a AuthenticatedMessage<'m>,
+    Published,
+    NoCache<String, Arc<Vec<MX>>>,
+    NoCache<String, Arc<Vec<Ipv4Addr>>>,
+    NoCache<String, Arc<Vec<Ipv6Addr>>>,
+    NoCache<IpAddr, Arc<Vec<String>>>,
+>;
+
 /// Passes, or why not.
 async fn verdict(mail: &str, record: &'static str) -> Result<(), String> {
     let resolver = MessageAuthenticator::new(ResolverConfig::default(), ResolverOpts::default()).unwrap();
     let parsed = AuthenticatedMessage::parse(mail.as_bytes()).unwrap();
     let published = Published(record);
-    let parameters: Parameters<
-        '_,
-        &AuthenticatedMessage<'_>,
-        Published,
-        NoCache<String, Arc<Vec<MX>>>,
-        NoCache<String, Arc<Vec<Ipv4Addr>>>,
-        NoCache<String, Arc<Vec<Ipv6Addr>>>,
-        NoCache<IpAddr, Arc<Vec<String>>>,
-    > = Parameters::new(&parsed).with_txt_cache(&published);
+    let parameters: Known<'_, '_> = Parameters::new(&parsed).with_txt_cache(&published);
     let outputs = resolver.verify_dkim(parameters).await;
     assert_eq!(outputs.len(), 1, "one signature");
     match outputs[0].result() {
