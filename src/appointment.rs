@@ -92,9 +92,9 @@ pub struct AppointmentBody {
     pub attributes: Option<Map<String, Value>>,
 
     #[schema(read_only, value_type = Option<String>)]
-    created_at: Option<IgnoredAny>,
+    pub created_at: Option<IgnoredAny>,
     #[schema(read_only, value_type = Option<String>)]
-    updated_at: Option<IgnoredAny>,
+    pub updated_at: Option<IgnoredAny>,
 }
 
 /// A body whose fields are in order; whom it is about is still to be found.

@@ -119,15 +119,15 @@ pub struct ContactBody {
     pub consents: Option<OneOrMany<ConsentBody>>,
 
     #[schema(read_only, value_type = Option<String>)]
-    id: Option<IgnoredAny>,
+    pub id: Option<IgnoredAny>,
     #[schema(read_only, value_type = Option<Object>)]
-    appointments: Option<IgnoredAny>,
+    pub appointments: Option<IgnoredAny>,
     #[schema(read_only, value_type = Option<String>)]
-    created_at: Option<IgnoredAny>,
+    pub created_at: Option<IgnoredAny>,
     #[schema(read_only, value_type = Option<String>)]
-    updated_at: Option<IgnoredAny>,
+    pub updated_at: Option<IgnoredAny>,
     #[schema(read_only, value_type = Option<String>)]
-    erased_at: Option<IgnoredAny>,
+    pub erased_at: Option<IgnoredAny>,
 }
 
 /// A body whose fields are in order.

@@ -5,6 +5,7 @@
 mod support;
 
 mod bad_input;
+mod contacts;
 mod notify;
 mod openapi;
 mod plugins;

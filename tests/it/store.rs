@@ -4,6 +4,7 @@
 mod batches;
 mod lanes;
 mod notifications;
+mod people;
 mod settings;
 
 use recado::clock::Timestamp;
@@ -132,8 +133,12 @@ async fn find(db: &Db, id: &str) -> Listed {
 fn every_function_of_the_store_is_tried_here() {
     let sources = [
         include_str!("../../src/store/mod.rs"),
+        include_str!("../../src/store/appointments.rs"),
         include_str!("../../src/store/batch.rs"),
         include_str!("../../src/store/channels.rs"),
+        include_str!("../../src/store/consents.rs"),
+        include_str!("../../src/store/contacts.rs"),
+        include_str!("../../src/store/imports.rs"),
         include_str!("../../src/store/keys.rs"),
         include_str!("../../src/store/lanes.rs"),
         include_str!("../../src/store/nodelay.rs"),
@@ -149,6 +154,7 @@ fn every_function_of_the_store_is_tried_here() {
         include_str!("store/batches.rs"),
         include_str!("store/lanes.rs"),
         include_str!("store/notifications.rs"),
+        include_str!("store/people.rs"),
         include_str!("store/settings.rs"),
         include_str!("support/store.rs"),
     ]
