@@ -278,7 +278,8 @@ async fn read<S: Subject>(
             bytes += piece.len();
             if batch.len() >= ROWS || (bytes >= BYTES && batch.len() > 0) {
                 bytes = 0;
-                let full = std::mem::replace(&mut batch, Batch::new());
+                let next = Batch { line: batch.line, ..Batch::new() };
+                let full = std::mem::replace(&mut batch, next);
                 send.send(full).await.map_err(|_| Stop::Unwanted)?;
             }
         }
