@@ -1,6 +1,6 @@
 //! Appointments as data: what may be said about one, checked, and written so that its contact's figures stay true.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use chrono::{LocalResult, NaiveDateTime, TimeDelta, TimeZone};
 use chrono_tz::Tz;
@@ -260,7 +260,7 @@ pub async fn save(
     let ids: Vec<&str> = rows.iter().map(|row| row.appointment.external_id.as_str()).collect();
     let before = store::before(&mut *conn, engine, tenant, &ids).await?;
     let mut lines: HashMap<String, i64> = HashMap::new();
-    let mut differences: HashMap<ContactId, Difference> = HashMap::new();
+    let mut differences: BTreeMap<ContactId, Difference> = BTreeMap::new();
     let (mut written, mut saved) = (Vec::with_capacity(rows.len()), Vec::with_capacity(rows.len()));
     for (row, contact) in rows.into_iter().zip(contacts) {
         let NewAppointment { line, mut appointment, .. } = row;
@@ -307,7 +307,7 @@ pub async fn remove(
     store::delete(&mut *conn, tenant, external_id).await?;
     let mut difference = Difference::default();
     difference.add(known.status, -1);
-    store::tally(&mut *conn, engine, tenant, &HashMap::from([(known.contact, difference)]), now).await?;
+    store::tally(&mut *conn, engine, tenant, &BTreeMap::from([(known.contact, difference)]), now).await?;
     Ok(true)
 }
 

@@ -100,7 +100,7 @@ trait Subject: Send + Sync {
 }
 
 enum Reader<'a> {
-    Csv(csv::Csv<'a>),
+    Csv(Box<csv::Csv<'a>>),
     Lines(lines::Lines),
 }
 
@@ -247,7 +247,7 @@ async fn read<S: Subject>(
     send: mpsc::Sender<Batch<S::Row>>,
 ) -> Result<(), Stop> {
     let mut reader = match format {
-        Format::Csv => Reader::Csv(csv::Csv::new(subject.columns(), |has| subject.check_columns(has))),
+        Format::Csv => Reader::Csv(Box::new(csv::Csv::new(subject.columns(), |has| subject.check_columns(has)))),
         Format::Ndjson => Reader::Lines(lines::Lines::default()),
     };
     let mut chunks = body.into_data_stream();

@@ -58,8 +58,13 @@ impl Incoming {
     /// Everything by which this row could be found.
     fn names(&self) -> Vec<String> {
         let Change { external_id, phone, email, .. } = &self.change;
-        let email = there(email).map(str::to_lowercase);
-        [there(external_id), there(phone)].into_iter().flatten().map(str::to_owned).chain(email).collect()
+        let email = there(email.as_ref()).map(str::to_lowercase);
+        [there(external_id.as_ref()), there(phone.as_ref())]
+            .into_iter()
+            .flatten()
+            .map(str::to_owned)
+            .chain(email)
+            .collect()
     }
 
     fn key(&self, n: usize) -> Key<'_> {
@@ -67,15 +72,15 @@ impl Incoming {
         let by_address = self.known.is_none();
         Key {
             n: n as i64,
-            external_id: there(external_id),
-            phone: there(phone).filter(|_| by_address),
-            email: there(email).filter(|_| by_address).map(str::to_lowercase),
+            external_id: there(external_id.as_ref()),
+            phone: there(phone.as_ref()).filter(|_| by_address),
+            email: there(email.as_ref()).filter(|_| by_address).map(str::to_lowercase),
         }
     }
 }
 
-fn there(given: &Option<Option<String>>) -> Option<&str> {
-    given.as_ref()?.as_deref()
+fn there(given: Option<&Option<String>>) -> Option<&str> {
+    given?.as_deref()
 }
 
 struct Writer<'a> {
@@ -144,7 +149,7 @@ impl Writer<'_> {
     /// By external id, then phone, then e-mail. A contact that has another external id is another person, however much
     /// else they share: a mother's phone is often her children's, too.
     fn choose(&self, change: &Change, candidates: Vec<Found>) -> Result<Option<Contact>, Fault> {
-        let external_id = there(&change.external_id);
+        let external_id = there(change.external_id.as_ref());
         let mut candidates = candidates;
         for by in [By::ExternalId, By::Phone, By::Email] {
             let fits = |found: &Found| {
@@ -169,7 +174,9 @@ impl Writer<'_> {
                 }
             }
         }
-        if self.import.is_some() && external_id.or(there(&change.phone)).or(there(&change.email)).is_none() {
+        if self.import.is_some()
+            && external_id.or(there(change.phone.as_ref())).or(there(change.email.as_ref())).is_none()
+        {
             return Err(Fault::new("", "no_address", "nothing says who this is: give externalId, phone or email"));
         }
         Ok(None)

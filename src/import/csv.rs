@@ -2,6 +2,7 @@
 //! in Spain) or tabs, quotes where they are needed.
 
 use csv_core::{ReadRecordResult, Reader as Core, ReaderBuilder};
+use memchr::memchr_iter;
 
 use super::columns::{Columns, Known};
 use super::{Broken, ColumnItem, LONGEST_ROW, Raw, Read};
@@ -119,7 +120,7 @@ impl<'a> Csv<'a> {
         loop {
             let (result, read, cells, ends) =
                 self.core.read_record(rest, &mut self.cells[self.cells_length..], &mut self.ends[self.ends_length..]);
-            let quotes = rest[..read].iter().filter(|b| **b == b'"').count();
+            let quotes = memchr_iter(b'"', &rest[..read]).count();
             self.row.open_quote ^= quotes % 2 == 1;
             self.line += line_ends(&rest[..read]);
             let at_end = rest.is_empty();
@@ -216,7 +217,7 @@ fn delimiter(text: &[u8]) -> u8 {
 }
 
 fn line_ends(bytes: &[u8]) -> i64 {
-    bytes.iter().filter(|b| **b == b'\n').count() as i64
+    memchr_iter(b'\n', bytes).count() as i64
 }
 
 #[cfg(test)]

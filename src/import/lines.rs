@@ -1,5 +1,7 @@
 //! One JSON object a line.
 
+use memchr::memchr;
+
 use super::{Broken, LONGEST_ROW, Raw, Read};
 use crate::error::Fault;
 
@@ -16,7 +18,7 @@ pub struct Lines {
 impl Lines {
     pub fn push(&mut self, piece: &[u8], out: &mut Vec<Read>) -> Result<(), Broken> {
         let mut rest = piece;
-        while let Some(end) = rest.iter().position(|b| *b == b'\n') {
+        while let Some(end) = memchr(b'\n', rest) {
             self.hold(&rest[..end]);
             self.end(out)?;
             rest = &rest[end + 1..];

@@ -451,7 +451,7 @@ fn recipients(
             match people.get(id) {
                 Some(contact) => recipient = stored(contact),
                 None => {
-                    faults.add(format!("{pointer}/contactId"), "unknown_contact", "this tenant has no such contact")
+                    faults.add(format!("{pointer}/contactId"), "unknown_contact", "this tenant has no such contact");
                 }
             }
             if to.phone.is_none()

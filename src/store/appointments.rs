@@ -1,6 +1,6 @@
 //! Appointments, and the figures they make of their contacts.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde::Serialize;
 use sqlx::any::AnyRow;
@@ -156,10 +156,10 @@ pub async fn upsert(
     tenant: &TenantId,
     appointments: &[(Appointment, Option<Mark>)],
 ) -> StoreResult<()> {
+    static SQL: PerEngine = PerEngine::new();
     if appointments.is_empty() {
         return Ok(());
     }
-    static SQL: PerEngine = PerEngine::new();
     let sql = SQL.get(engine, || {
         format!(
             "insert into appointments (tenant_id, external_id, contact_id, branch_id, starts_at, ends_at, status, service, \
@@ -244,13 +244,13 @@ pub async fn tally(
     db: impl AnyExecutor<'_>,
     engine: Engine,
     tenant: &TenantId,
-    differences: &HashMap<ContactId, Difference>,
+    differences: &BTreeMap<ContactId, Difference>,
     now: Timestamp,
 ) -> StoreResult<()> {
+    static SQL: PerEngine = PerEngine::new();
     if differences.is_empty() {
         return Ok(());
     }
-    static SQL: PerEngine = PerEngine::new();
     // Counts by difference and times by two looks into an index: a walk-in customer with a hundred thousand visits
     // costs what everybody costs.
     let sql = SQL.get(engine, || {

@@ -26,10 +26,10 @@ pub async fn insert(
     tenant: &TenantId,
     said: &[(ContactId, Consent)],
 ) -> StoreResult<()> {
+    static SQL: PerEngine = PerEngine::new();
     if said.is_empty() {
         return Ok(());
     }
-    static SQL: PerEngine = PerEngine::new();
     let sql = SQL.get(engine, || {
         format!(
             "insert into consents (tenant_id, contact_id, consent_id, channel, category, granted, source, at) \

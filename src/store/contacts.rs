@@ -260,10 +260,10 @@ pub async fn upsert(
     tenant: &TenantId,
     contacts: &[(Contact, Option<Mark>)],
 ) -> StoreResult<()> {
+    static SQL: PerEngine = PerEngine::new();
     if contacts.is_empty() {
         return Ok(());
     }
-    static SQL: PerEngine = PerEngine::new();
     let sql = SQL.get(engine, || {
         format!(
             "insert into contacts (tenant_id, contact_id, external_id, name, phone, email, locale, timezone, attributes, \

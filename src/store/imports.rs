@@ -120,10 +120,10 @@ pub async fn refuse(
     id: &ImportId,
     refused: &[(i64, Fault)],
 ) -> StoreResult<()> {
+    static SQL: PerEngine = PerEngine::new();
     if refused.is_empty() {
         return Ok(());
     }
-    static SQL: PerEngine = PerEngine::new();
     let sql = SQL.get(engine, || {
         format!(
             "insert into import_refusals (tenant_id, import_id, line, pointer, code, detail) \

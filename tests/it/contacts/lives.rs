@@ -2,6 +2,7 @@
 //! one contact, and the figures are those of a recount.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -49,7 +50,8 @@ async fn live(shop: &Shop, app: &TestApp, told: &Told) {
         Told::File(rows) => {
             let mut file = "externalId,contactId,startsAt,status\n".to_owned();
             for (visit, person, day, status) in rows {
-                file += &format!("v{visit},p{person},{},{}\n", starts(*day), STATUSES[usize::from(*status)]);
+                let (starts, status) = (starts(*day), STATUSES[usize::from(*status)]);
+                writeln!(file, "v{visit},p{person},{starts},{status}").unwrap();
             }
             import(shop, "appointments", "text/csv", file).await.expect(200);
         }
@@ -108,7 +110,7 @@ fn lives<T: std::fmt::Debug>(strategy: impl Strategy<Value = T>, count: usize) -
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn figures_are_those_of_a_recount_after_any_life() {
-    let lives = lives(proptest::collection::vec(told(), 5..30), 25);
+    let lives = lives(proptest::collection::vec(told(), 5..30), 15);
     for store in TestStore::each().await {
         figures_are_those_of_a_recount(store, &lives).await;
     }
@@ -127,7 +129,7 @@ const PEOPLE: [[&str; 4]; 3] = [
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_person_stays_one_contact_however_they_are_told_of() {
-    let lives = lives(proptest::collection::vec(sighting(), 1..12), 25);
+    let lives = lives(proptest::collection::vec(sighting(), 1..12), 15);
     for store in TestStore::each().await {
         let app = TestApp::with(store, &[]).await;
         for (n, life) in lives.iter().enumerate() {

@@ -1,6 +1,6 @@
 //! Contacts, consents, appointments, imports.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use recado::appointment::{Appointment, AppointmentStatus as S};
 use recado::contact::{Consent, Contact, Figures, Preferences};
@@ -173,8 +173,8 @@ on_each_db!(appointments_are_kept_listed_and_counted, async |db: &Db| {
     for visit in &all[..4] {
         difference.add(visit.status, 1);
     }
-    appointments::tally(pool, db.engine, &a, &HashMap::new(), NOW).await.unwrap();
-    appointments::tally(pool, db.engine, &a, &HashMap::from([("c1".into(), difference)]), NOW).await.unwrap();
+    appointments::tally(pool, db.engine, &a, &BTreeMap::new(), NOW).await.unwrap();
+    appointments::tally(pool, db.engine, &a, &BTreeMap::from([("c1".into(), difference)]), NOW).await.unwrap();
     let figures = async |now| contacts::find(pool, &a, "c1", now).await.unwrap().unwrap().figures;
     let expected = Figures {
         count: 4,
