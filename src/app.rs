@@ -10,6 +10,7 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use plugin_api::Host;
 use plugin_api::http::Http;
 use plugin_api::net::{Guard, Names};
+use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use crate::clock::{AnchoredClock, SharedClock, SystemClock, Timestamp};
@@ -28,6 +29,8 @@ use crate::writer::{self, Op, Writer};
 /// The configuration of this moment; a reload puts another one in its place.
 pub type SharedConfig = Arc<ArcSwap<Config>>;
 
+const IMPORTS_AT_ONCE: usize = 4;
+
 pub struct App {
     pub config: SharedConfig,
     pub db: Db,
@@ -41,6 +44,8 @@ pub struct App {
     pub keys: KeyCache,
     pub bad_credentials: BadCredentials,
     pub metrics: PrometheusHandle,
+    /// Turns at taking a file in: each holds a connection and a batch.
+    pub imports: Semaphore,
     in_flight: Mutex<HashSet<(TenantId, String)>>,
     ready: std::sync::atomic::AtomicBool,
     writer_task: Mutex<Option<tokio::task::JoinHandle<()>>>,
@@ -106,6 +111,7 @@ impl App {
             keys: KeyCache::default(),
             bad_credentials: BadCredentials::default(),
             metrics: recorder(),
+            imports: Semaphore::new(IMPORTS_AT_ONCE),
             in_flight: Mutex::default(),
             ready: false.into(),
             writer_task: Mutex::new(Some(task)),

@@ -49,5 +49,7 @@ ids! {
     TenantId,
     BranchId,
     NotificationId,
+    ContactId,
+    ImportId,
     KeyId
 }

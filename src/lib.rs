@@ -6,6 +6,10 @@
 pub mod address;
 /// Everything that is built once and shared: configuration, store, plugins, engine.
 pub mod app;
+/// Appointments as data: checked, and kept in step with their contact's figures.
+pub mod appointment;
+/// Stored people: found by id, phone or e-mail, checked, changed, consenting.
+pub mod contact;
 /// What is to be told, and to whom.
 pub mod content;
 /// Delivery: lanes are filled, calls are made, outcomes recorded and decided upon.
@@ -14,6 +18,8 @@ pub mod deliver;
 pub mod hook;
 /// HTTP: the router, who may call, and one file per noun.
 pub mod http;
+/// Files of contacts and appointments, taken in as they stream by.
+pub mod import;
 /// Setting up channels: checked, sealed, tried out.
 pub mod integrations;
 /// Request bodies: strict JSON, and serde's complaints as pointer, code and sentence.
@@ -57,6 +63,8 @@ pub mod demo;
 pub mod error;
 /// Named points at which a debug build dies on request.
 pub mod failpoint;
+/// Words without case and accents.
+pub mod fold;
 /// Identifiers as types.
 pub mod ids;
 /// Tokens of the app's own sign-on.

@@ -33,6 +33,8 @@ fn known(slug: &str) -> (StatusCode, &'static str) {
         "template-data" => (S::UNPROCESSABLE_ENTITY, "The template needs data that is missing"),
         "template-invalid" => (S::UNPROCESSABLE_ENTITY, "The template can't be rendered"),
         "channel-unavailable" => (S::UNPROCESSABLE_ENTITY, "The channel can't be used"),
+        "csv-invalid" => (S::UNPROCESSABLE_ENTITY, "The file is no CSV that can be read"),
+        "import-stopped" => (S::UNPROCESSABLE_ENTITY, "The file could not be read to its end"),
         "url-not-allowed" => (S::UNPROCESSABLE_ENTITY, "The address must not be reached"),
         "idempotency-mismatch" => (S::UNPROCESSABLE_ENTITY, "The Idempotency-Key was used with another body"),
         "idempotency-in-flight" => (S::CONFLICT, "The first request with this Idempotency-Key still runs"),

@@ -1,11 +1,14 @@
 //! The router: every route on one page, and what all of them share.
 
+mod appointments;
 pub mod auth;
 mod body;
 mod channels;
+mod contacts;
 mod error;
 mod health;
 mod hooks;
+mod imports;
 mod keys;
 mod notifications;
 mod notify;
@@ -70,6 +73,16 @@ fn api() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(suppressions::list, suppressions::post))
         .routes(routes!(suppressions::delete))
         .routes(routes!(unsubscribe::get, unsubscribe::post))
+        .routes(routes!(contacts::list))
+        .routes(routes!(imports::contacts))
+        .routes(routes!(imports::export))
+        .routes(routes!(contacts::get, contacts::put, contacts::patch, contacts::delete))
+        .routes(routes!(contacts::list_consents, contacts::post_consent))
+        .routes(routes!(appointments::list))
+        .routes(routes!(imports::appointments))
+        .routes(routes!(appointments::get, appointments::put, appointments::delete))
+        .routes(routes!(imports::list))
+        .routes(routes!(imports::get))
         .routes(routes!(tenants::list, tenants::post))
         .routes(routes!(tenants::get, tenants::patch))
         .routes(routes!(tenants::list_branches, tenants::post_branch))

@@ -180,7 +180,7 @@ impl ListQuery {
     }
 }
 
-fn time(pointer: &str, text: Option<&str>) -> Result<Option<Timestamp>> {
+pub(super) fn time(pointer: &str, text: Option<&str>) -> Result<Option<Timestamp>> {
     let Some(text) = text else { return Ok(None) };
     Timestamp::parse(text).map(Some).ok_or_else(|| {
         Error::fault(pointer, "timestamp", "must be RFC 3339 with an offset, e.g. 2026-03-01T09:00:00-06:00")

@@ -1,5 +1,6 @@
 //! The body of `POST /v1/notify`, and everything about it that can be judged before it is stored.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,10 +13,12 @@ use utoipa::ToSchema;
 use crate::address::{self, AddressError};
 use crate::app::App;
 use crate::clock::Timestamp;
+use crate::contact::Contact;
 use crate::content::{AttachmentSource, Body, Content, Literal, Recipient, StoredAttachment};
 use crate::error::{Error, Fault, Result};
 use crate::json::{self, OneOrMany};
 use crate::status::Category;
+use crate::store::contacts;
 use crate::tenant::Tenant;
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -92,6 +95,7 @@ impl NotifyRequest {
 #[derive(Debug, Clone, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct To {
+    /// A stored contact's id or externalId. What else is given here goes before what is stored.
     pub contact_id: Option<String>,
     /// International, or national to the branch's country.
     #[schema(example = "33 1234 5678")]
@@ -225,7 +229,8 @@ pub(super) async fn check(app: &App, tenant: &Tenant, r: NotifyRequest, now: Tim
     let body = body(app, &r, &mut faults);
     let actions = actions(r.actions.unwrap_or_default(), &mut faults);
     let attachments = attachments(app, r.attachments.unwrap_or_default(), &mut faults).await;
-    let (recipients, to_is_list) = recipients(tenant, r.branch_id.as_deref(), r.to, &mut faults);
+    let people = people(app, tenant, r.to.as_ref()).await?;
+    let (recipients, to_is_list) = recipients(tenant, r.branch_id.as_deref(), r.to, &people, &mut faults);
     if !faults.0.is_empty() {
         let slug = if faults.1 == faults.0.len() { "url-not-allowed" } else { "validation" };
         return Err(Error::Invalid { slug, faults: faults.0 });
@@ -395,10 +400,35 @@ async fn attachments(app: &App, given: Vec<AttachmentBody>, faults: &mut Faults)
     stored
 }
 
+/// The stored contacts a request names, by the word it names them with: one look-up for all, none for none.
+async fn people(app: &App, tenant: &Tenant, to: Option<&OneOrMany<To>>) -> Result<HashMap<String, Contact>> {
+    let named = to.map(OneOrMany::as_slice).unwrap_or_default().iter().filter_map(|t| t.contact_id.as_deref());
+    // What can't be an id is nobody's.
+    let ids: Vec<&str> = named.filter(|id| !id.chars().any(char::is_control)).take(MOST_RECIPIENTS).collect();
+    if ids.is_empty() {
+        return Ok(HashMap::new());
+    }
+    Ok(contacts::resolve(&app.db.pool, app.db.engine, &tenant.id, &ids).await?.into_iter().collect())
+}
+
+/// A contact as a recipient.
+fn stored(contact: &Contact) -> Recipient {
+    Recipient {
+        contact_id: Some(contact.id.to_string()),
+        external_id: contact.external_id.clone(),
+        name: contact.name.clone(),
+        phone: contact.phone.clone(),
+        email: contact.email.clone(),
+        locale: contact.locale.clone(),
+        timezone: contact.timezone.clone(),
+    }
+}
+
 fn recipients(
     tenant: &Tenant,
     branch: Option<&str>,
     to: Option<OneOrMany<To>>,
+    people: &HashMap<String, Contact>,
     faults: &mut Faults,
 ) -> (Vec<Recipient>, bool) {
     let Some(to) = to else {
@@ -416,9 +446,24 @@ fn recipients(
     let allowed = levels.find(|s| s.allowed_countries.as_ref()).map(|r| r.value.as_slice());
     let pointers: Vec<String> = (0..count).map(|n| to.pointer("/to", n)).collect();
     let checked = to.into_vec().into_iter().zip(pointers).map(|(to, pointer)| {
-        let mut recipient = Recipient { external_id: to.external_id, ..Recipient::default() };
-        if to.contact_id.is_some() {
-            faults.add(format!("{pointer}/contactId"), "unknown_contact", "this tenant has no such contact");
+        let mut recipient = Recipient::default();
+        if let Some(id) = &to.contact_id {
+            match people.get(id) {
+                Some(contact) => recipient = stored(contact),
+                None => {
+                    faults.add(format!("{pointer}/contactId"), "unknown_contact", "this tenant has no such contact");
+                }
+            }
+            if to.phone.is_none()
+                && let (Some(phone), Some(countries)) = (&recipient.phone, allowed)
+                && let Err(e) = address::allowed(phone, countries)
+            {
+                faults.address(format!("{pointer}/contactId"), e);
+            }
+        }
+        // What the request itself says goes before what is stored.
+        if to.external_id.is_some() {
+            recipient.external_id = to.external_id;
         }
         faults.word(&format!("{pointer}/externalId"), recipient.external_id.as_deref(), 200);
         if let Some(phone) = &to.phone {

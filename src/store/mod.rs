@@ -3,9 +3,13 @@
 //! All statements are one portable text for both (`$1` placeholders; `text`, `bigint`, `double precision`; the time is
 //! a bind). Batches travel as one JSON text, see [`Engine::rows`].
 
+pub mod appointments;
 pub mod batch;
 pub mod callbacks;
 pub mod channels;
+pub mod consents;
+pub mod contacts;
+pub mod imports;
 pub mod keys;
 pub mod lanes;
 mod nodelay;
@@ -16,16 +20,21 @@ pub mod tenants;
 
 use std::borrow::Cow;
 use std::path::PathBuf;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use anyhow::Context;
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::migrate::Migrator;
 use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{AnyConnection, AnyPool, AssertSqlSafe, ConnectOptions, Row, SqlSafeStr, query, query_scalar};
+use sqlx::{
+    Any, AnyConnection, AnyPool, AssertSqlSafe, ConnectOptions, Connection, Row, SqlSafeStr, Transaction, query,
+    query_scalar,
+};
 
 use crate::clock::Timestamp;
 use crate::error::StoreError;
+use crate::ids::TenantId;
 
 /// In them, `/* sqlite: … */` is text for SQLite alone.
 static MIGRATIONS: Migrator = sqlx::migrate!();
@@ -244,6 +253,60 @@ impl Statement {
     }
 }
 
+/// A statement that holds [`Engine::rows`], made when it is first wanted on an engine.
+pub(crate) struct PerEngine {
+    sqlite: OnceLock<Statement>,
+    postgres: OnceLock<Statement>,
+}
+
+impl PerEngine {
+    pub(crate) const fn new() -> Self {
+        Self { sqlite: OnceLock::new(), postgres: OnceLock::new() }
+    }
+
+    pub(crate) fn get(&self, engine: Engine, make: impl FnOnce() -> String) -> AssertSqlSafe<&'static str> {
+        let slot = match engine {
+            Engine::Sqlite => &self.sqlite,
+            Engine::Postgres => &self.postgres,
+        };
+        slot.get_or_init(|| Statement::new(make())).sql()
+    }
+}
+
+/// Begins a transaction in which this tenant's people and appointments belong to nobody else: who looks whether a
+/// person is there and then makes one can't be overtaken. Taken back unless it is committed.
+pub async fn begin_alone<'c>(
+    conn: &'c mut AnyConnection,
+    engine: Engine,
+    tenant: &TenantId,
+) -> StoreResult<Transaction<'c, Any>> {
+    // SQLite has one writer at a time anyway.
+    let text = match engine {
+        Engine::Sqlite => "begin immediate",
+        Engine::Postgres => "begin",
+    };
+    let mut transaction = conn.begin_with(text).await?;
+    if engine == Engine::Postgres {
+        query("select 1 from tenants where tenant_id = $1 for no key update")
+            .bind(tenant.as_str())
+            .fetch_optional(&mut *transaction)
+            .await?;
+    }
+    Ok(transaction)
+}
+
+/// Commits what [`begin_alone`] began; a lost answer is not a failure but an unknown.
+pub async fn commit_alone(transaction: Transaction<'_, Any>) -> StoreResult<()> {
+    transaction.commit().await.map_err(unknown_if_unavailable)
+}
+
+fn unknown_if_unavailable(e: sqlx::Error) -> StoreError {
+    match StoreError::from(e) {
+        StoreError::Unavailable(detail) => StoreError::OutcomeUnknown(detail),
+        other => other,
+    }
+}
+
 /// Begins a transaction. On SQLite it takes the write lock at once: one that reads first may fail to write.
 pub(crate) async fn begin(conn: &mut AnyConnection, engine: Engine) -> StoreResult<()> {
     let text = match engine {
@@ -256,10 +319,7 @@ pub(crate) async fn begin(conn: &mut AnyConnection, engine: Engine) -> StoreResu
 
 /// Commits; a lost answer is not a failure but an unknown.
 pub(crate) async fn commit(conn: &mut AnyConnection) -> StoreResult<()> {
-    query("commit").execute(conn).await.map(drop).map_err(|e| match StoreError::from(e) {
-        StoreError::Unavailable(detail) => StoreError::OutcomeUnknown(detail),
-        other => other,
-    })
+    query("commit").execute(conn).await.map(drop).map_err(unknown_if_unavailable)
 }
 
 /// Takes back what was begun. A connection on which even that fails is noticed at its next use.

@@ -5,6 +5,7 @@
 mod support;
 
 mod bad_input;
+mod contacts;
 mod email;
 mod notify;
 mod openapi;

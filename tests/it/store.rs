@@ -4,6 +4,7 @@
 mod batches;
 mod lanes;
 mod notifications;
+mod people;
 mod settings;
 
 use std::path::Path;

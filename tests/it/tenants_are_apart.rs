@@ -17,6 +17,9 @@ struct Full {
     notification: String,
     key: String,
     suppressed: &'static str,
+    contact: String,
+    appointment: String,
+    import: String,
 }
 
 impl Full {
@@ -30,18 +33,32 @@ impl Full {
         let key = shop.make_key(&["read"]).await["id"].as_str().unwrap().to_owned();
         shop.notify(&hello()).await;
         app.deliver_due().await;
-        Self { shop, branch, notification, key, suppressed }
+        let person = json!({"name": name, "phone": "3312345678", "email": suppressed});
+        let contact = shop.put("/v1/contacts/ana", &person).await.expect(201)["id"].as_str().unwrap().to_owned();
+        let appointment = format!("visit to {contact}");
+        let visit = json!({"contactId": contact, "startsAt": "2026-03-03T15:00:00Z", "service": name});
+        shop.put(&format!("/v1/appointments/{}", appointment.replace(' ', "%20")), &visit).await.expect(201);
+        let file = shop.call(Method::POST, "/v1/contacts/import").header("content-type", "text/csv");
+        let report = file.body(format!("email,phone\n{suppressed},12\n")).await.expect(200);
+        let import = report["id"].as_str().unwrap().to_owned();
+        Self { shop, branch, notification, key, suppressed, contact, appointment, import }
     }
 
     /// Everything by which an answer could give this tenant away.
     fn marks(&self) -> Vec<&str> {
-        vec![&self.shop.id, &self.branch, &self.notification, &self.key, self.suppressed]
+        let Self { shop, branch, notification, key, suppressed, contact, appointment, import } = self;
+        vec![&shop.id, branch, notification, key, suppressed, contact, appointment, import]
     }
 }
 
 /// A path of the document with this tenant's things in it; `None` for a path without any.
 fn path_of(path: &str, one: &Full) -> Option<String> {
-    let ids = [("/v1/notifications/{id}", &one.notification), ("/v1/tenants/{id}", &one.shop.id)];
+    let ids = [
+        ("/v1/notifications/{id}", &one.notification),
+        ("/v1/tenants/{id}", &one.shop.id),
+        ("/v1/contacts/{id}", &one.contact),
+        ("/v1/imports/{id}", &one.import),
+    ];
     let mut filled = path.to_owned();
     for (begin, id) in ids {
         if path.starts_with(begin) {
@@ -49,19 +66,21 @@ fn path_of(path: &str, one: &Full) -> Option<String> {
         }
     }
     filled = filled.replace("{branch}", &one.branch).replace("{key}", &one.key).replace("{address}", one.suppressed);
+    filled = filled.replace("{externalId}", &one.appointment.replace(' ', "%20"));
     (filled != path).then_some(filled)
 }
 
 /// The same path with nobody's things in it.
 fn path_of_nobody(path: &str) -> String {
     let filled = path.replace("{id}", NOBODY).replace("{branch}", NOBODY).replace("{key}", NOBODY);
-    filled.replace("{address}", "nobody@nowhere.example")
+    filled.replace("{address}", "nobody@nowhere.example").replace("{externalId}", NOBODY)
 }
 
 fn body_for(method: &str, path: &str) -> Option<Value> {
     match (method, path) {
         ("post", p) if p.ends_with("/keys") => Some(json!({"name": "mine", "scopes": ["read"]})),
         ("post", p) if p.ends_with("/branches") => Some(json!({"name": "mine"})),
+        ("post", p) if p.ends_with("/consents") => Some(json!({"granted": true})),
         ("patch", _) => Some(json!({"name": "mine"})),
         ("post" | "put", _) => Some(json!({})),
         _ => None,
@@ -75,6 +94,9 @@ async fn call(caller: &Caller, method: &str, path: &str, body: Option<&Value>) -
         None => call.await,
     }
 }
+
+/// A PUT to an id that does not exist makes it, in the caller's own realm.
+const MAKING: [&str; 2] = ["/v1/contacts/{id}", "/v1/appointments/{externalId}"];
 
 fn operations() -> Vec<(String, String)> {
     let document = serde_json::to_value(recado::http::openapi()).unwrap();
@@ -95,6 +117,10 @@ on_each_store!(p27_anothers_ids_are_answered_like_ids_that_do_not_exist, async |
     let before = dump(&app.app.db).await;
     let mut tried = BTreeSet::new();
     for (method, path) in operations() {
+        // These make what is not there: the next test.
+        if method == "put" && MAKING.contains(&path.as_str()) {
+            continue;
+        }
         let Some(theirs) = path_of(&path, &one) else {
             // Channels are named alike by all; they are tried below. A sealed token is its holder's whole right, and
             // one that is made up is tried where e-mail is.
@@ -121,6 +147,32 @@ on_each_store!(p27_anothers_ids_are_answered_like_ids_that_do_not_exist, async |
     assert_eq!(before, after, "nothing was changed by any of it");
     // Their own keys still open their own doors.
     one.shop.get(&format!("/v1/notifications/{}", one.notification)).await.expect(200);
+});
+
+on_each_store!(p27_a_put_to_anothers_id_makes_ones_own, async |app: TestApp| {
+    let one = Full::new(&app, "Salón Uno", "uno@secret.example").await;
+    let two = Full::new(&app, "Salón Dos", "dos@secret.example").await;
+    let of_one = async || -> Vec<_> {
+        dump(&app.app.db).await.into_iter().filter(|(_, row)| row.contains(&one.shop.id)).collect()
+    };
+    let before = of_one().await;
+    for path in MAKING {
+        let body = |id: &str| json!({"externalId": id, "name": "mine"});
+        let visit = |id: &str| json!({"externalId": id, "contactId": "ana", "startsAt": "2026-03-03T15:00:00Z"});
+        let make = async |id: &str| {
+            let path = path.replace("{id}", id).replace("{externalId}", &id.replace(' ', "%20"));
+            let body = if path.contains("contacts") { body(id) } else { visit(id) };
+            let made = two.shop.put(&path, &body).await.expect(201);
+            assert_eq!(made["externalId"], id);
+            made
+        };
+        let theirs = if path.contains("contacts") { &one.contact } else { &one.appointment };
+        let (there, nowhere) = (make(theirs).await, make(NOBODY).await);
+        assert_ne!(there["id"].as_str(), Some(one.contact.as_str()));
+        let fields = |made: &Value| made.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+        assert_eq!(fields(&there), fields(&nowhere));
+    }
+    assert_eq!(of_one().await, before, "nothing of the other's was changed");
 });
 
 on_each_store!(p27_lists_hold_only_ones_own, async |app: TestApp| {

@@ -1,0 +1,213 @@
+//! Rows a second that an import takes in, beside bare batch inserts of the same rows into the same store:
+//!
+//!     cargo bench --bench import -- 50000 3
+//!
+//! The arguments are rows and rounds. `bare` is a table with nothing but its key; `bare, indexed` has the contacts'
+//! indexes, too. Both get the rows ready-made, in the import's own batches, one statement and one commit each; the
+//! import parses, checks, looks everybody up and writes. SQLite is always tried, PostgreSQL where TEST_DATABASE_URL
+//! names one or one answers on 127.0.0.1:5432. `x bare` and `x indexed` are medians of the rounds' ratios.
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
+
+#[path = "../tests/it/support/store.rs"]
+#[allow(dead_code, reason = "shared with the tests, which need more of it")]
+mod store;
+
+use std::fmt::Write;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::Router;
+use axum::body::{Body, Bytes, to_bytes};
+use axum::http::{Method, Request};
+use recado::app::App;
+use recado::config::Config;
+use recado::store::{Db, Engine};
+use serde_json::{Value, json};
+use sqlx::AssertSqlSafe;
+use tower::ServiceExt;
+
+use store::TestStore;
+
+const OPERATOR_KEY: &str = "operator-key-of-the-benchmark";
+/// Rows a commit, as the import has them.
+const COMMIT: usize = 500;
+
+fn main() {
+    // Cargo adds a `--bench` of its own.
+    let args: Vec<usize> =
+        std::env::args().skip(1).filter(|a| !a.starts_with("--")).map(|a| a.parse().unwrap()).collect();
+    let (count, rounds) = (args.first().copied().unwrap_or(20_000), args.get(1).copied().unwrap_or(3));
+    tracing_subscriber::fmt().with_env_filter("error").with_writer(std::io::stderr).init();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        println!("{:<10} {:<22} {:>9} {:>7} {:>10}", "store", "what", "a second", "x bare", "x indexed");
+        measure(TestStore::sqlite(), count, rounds).await;
+        if let Some(store) = TestStore::postgres().await {
+            measure(store, count, rounds).await;
+        }
+    });
+}
+
+async fn measure(mut store: TestStore, count: usize, rounds: usize) {
+    let app = App::build(config(&store), None).await.unwrap();
+    app.start().await.unwrap();
+    let router = recado::http::router(Arc::clone(&app));
+    let names = ["bare", "bare, indexed", "contacts, new", "contacts, known", "appointments"];
+    let mut rates: [Vec<f64>; 5] = Default::default();
+    // The first round warms up.
+    for round in 0..=rounds {
+        // A salon of its own each time, so that everybody is new.
+        let key = key_of_a_new_tenant(&router).await;
+        let (contacts, appointments) = (contacts(count), appointments(count));
+        let measured = [
+            insert_bare(&app.db, count, false).await,
+            insert_bare(&app.db, count, true).await,
+            import(&router, &key, "contacts", &contacts, count).await,
+            import(&router, &key, "contacts", &contacts, count).await,
+            import(&router, &key, "appointments", &appointments, count).await,
+        ];
+        if round > 0 {
+            for (all, one) in rates.iter_mut().zip(measured) {
+                all.push(one);
+            }
+        }
+    }
+    for (name, own) in names.iter().zip(&rates) {
+        let against = |other: &[f64]| median(own.iter().zip(other).map(|(own, other)| own / other));
+        println!(
+            "{:<10} {name:<22} {:>9.0} {:>7.3} {:>10.3}",
+            app.db.engine.name(),
+            median(own.iter().copied()),
+            against(&rates[0]),
+            against(&rates[1])
+        );
+    }
+    app.stop().await;
+    app.db.pool.close().await;
+    store.remove().await;
+}
+
+fn median(figures: impl Iterator<Item = f64>) -> f64 {
+    let mut figures: Vec<f64> = figures.collect();
+    figures.sort_by(f64::total_cmp);
+    figures[figures.len() / 2]
+}
+
+fn phone(n: usize) -> String {
+    format!("+5233{:08}", 10_000_000 + n * 7919 % 80_000_000)
+}
+
+fn contacts(count: usize) -> Bytes {
+    let mut file = String::from("externalId,nombre,teléfono,correo,idioma,cumpleaños,puntos\n");
+    for n in 0..count {
+        let phone = phone(n);
+        writeln!(file, "client-{n},Ana López García {n},{phone},ana.lopez.{n}@example.com,es-MX,1990-05-17,{n}")
+            .unwrap();
+    }
+    file.into()
+}
+
+fn appointments(count: usize) -> Bytes {
+    let mut file = String::from("externalId,contactId,startsAt,status,service,professional\n");
+    for n in 0..count {
+        let (client, day) = (n * 31 % count, n % 28 + 1);
+        writeln!(file, "visit-{n},client-{client},2026-02-{day:02}T10:00:00-06:00,COMPLETED,Manicure,Eva").unwrap();
+    }
+    file.into()
+}
+
+async fn import(router: &Router, key: &str, what: &str, file: &Bytes, count: usize) -> f64 {
+    let request = Request::post(format!("/v1/{what}/import"))
+        .header("authorization", format!("Bearer {key}"))
+        .header("content-type", "text/csv")
+        .body(Body::from(file.clone()))
+        .unwrap();
+    let began = Instant::now();
+    let report = ask(router, request).await;
+    let rate = per_second(count, began);
+    let taken = report["created"].as_u64().unwrap() + report["updated"].as_u64().unwrap();
+    assert_eq!(taken, count as u64, "{report}");
+    rate
+}
+
+fn per_second(count: usize, began: Instant) -> f64 {
+    count as f64 / began.elapsed().as_secs_f64()
+}
+
+/// The limit: ready-made rows in one statement and one commit for many.
+async fn insert_bare(db: &Db, count: usize, indexed: bool) -> f64 {
+    let table = format!("bare_{}", uuid::Uuid::new_v4().simple());
+    let columns = "tenant text, id text, x text, name text, phone text, email text, locale text, attributes text, \
+        search text, created bigint";
+    let names = "tenant, id, x, name, phone, email, locale, attributes, search, created";
+    let from = match db.engine {
+        Engine::Postgres => format!("json_to_recordset($1::json) as v({columns})"),
+        Engine::Sqlite => {
+            let fields: Vec<String> = names.split(", ").map(|name| format!("value ->> '{name}' as {name}")).collect();
+            format!("(select {} from json_each($1)) as v", fields.join(", "))
+        }
+    };
+    let mut conn = db.connect().await.unwrap();
+    let mut statements = vec![format!("create table {table} ({columns}, primary key (tenant, id))")];
+    if indexed {
+        statements.push(format!("create unique index {table}_x on {table} (tenant, x)"));
+        statements.push(format!("create index {table}_p on {table} (tenant, phone)"));
+        statements.push(format!("create index {table}_e on {table} (tenant, lower(email))"));
+    }
+    for sql in statements {
+        sqlx::query(AssertSqlSafe(sql)).execute(&mut conn).await.unwrap();
+    }
+    let row = |n: usize| {
+        json!({"tenant": "0193f0a0-0000-7000-8000-000000000000", "id": uuid::Uuid::now_v7().to_string(),
+            "x": format!("client-{n}"), "name": format!("Ana López García {n}"), "phone": phone(n),
+            "email": format!("ana.lopez.{n}@example.com"), "locale": "es-MX", "created": 1_800_000_000_000_i64,
+            "attributes": json!({"cumpleaños": "1990-05-17", "puntos": n.to_string()}).to_string(),
+            "search": format!("ana lopez garcia {n} client-{n} {} ana.lopez.{n}@example.com", phone(n))})
+    };
+    let batches: Vec<String> = (0..count)
+        .step_by(COMMIT)
+        .map(|from| serde_json::to_string(&(from..count.min(from + COMMIT)).map(row).collect::<Vec<_>>()).unwrap())
+        .collect();
+    let sql = format!("insert into {table} ({names}) select {names} from {from}");
+    let began = Instant::now();
+    for batch in &batches {
+        sqlx::query(AssertSqlSafe(sql.as_str())).bind(batch).execute(&mut conn).await.unwrap();
+    }
+    let rate = per_second(count, began);
+    sqlx::query(AssertSqlSafe(format!("drop table {table}"))).execute(&mut conn).await.unwrap();
+    rate
+}
+
+async fn key_of_a_new_tenant(router: &Router) -> String {
+    let post = |path: &str, body: Value| {
+        Request::builder()
+            .method(Method::POST)
+            .uri(path)
+            .header("authorization", format!("Bearer {OPERATOR_KEY}"))
+            .header("content-type", "application/json")
+            .body(Body::from(body.to_string()))
+            .unwrap()
+    };
+    let tenant = ask(router, post("/v1/tenants", json!({"name": "Salón", "country": "MX"}))).await;
+    let path = format!("/v1/tenants/{}/keys", tenant["id"].as_str().unwrap());
+    let key = ask(router, post(&path, json!({"name": "bench", "scopes": ["send"]}))).await;
+    key["key"].as_str().unwrap().to_owned()
+}
+
+async fn ask(router: &Router, request: Request<Body>) -> Value {
+    let answer = router.clone().oneshot(request).await.unwrap();
+    let status = answer.status();
+    let body = to_bytes(answer.into_body(), usize::MAX).await.unwrap();
+    assert!(status.is_success(), "{status} {}", String::from_utf8_lossy(&body));
+    serde_json::from_slice(&body).unwrap()
+}
+
+fn config(store: &TestStore) -> Config {
+    let text = format!(
+        "[store]\nurl = \"{}\"\n[auth]\noperator_key = \"{OPERATOR_KEY}\"\n[secrets]\nkey_file = \"{}\"\n",
+        store.url,
+        store.folder.path().join("recado.key").display(),
+    );
+    Config::from_text(Some((Path::new("config.toml"), &text)), []).unwrap()
+}

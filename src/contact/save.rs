@@ -1,0 +1,188 @@
+//! Whom a row is about, and writing it: one contact or a file's batch of them, in the caller's transaction.
+
+use std::collections::{HashMap, HashSet};
+
+use sqlx::AnyConnection;
+
+use super::{Change, Contact, How};
+use crate::clock::Timestamp;
+use crate::error::Fault;
+use crate::ids::{ContactId, TenantId};
+use crate::store::contacts::{self, By, Found, Key, Mark};
+use crate::store::{Engine, StoreResult, consents};
+
+/// A change on its way to the store.
+pub struct Incoming {
+    /// Of the file it came from.
+    pub line: i64,
+    pub change: Change,
+    pub how: How,
+    /// Whom it is about, where that is settled; else found by external id, then phone, then e-mail.
+    pub known: Option<Contact>,
+}
+
+pub struct Saved {
+    pub id: ContactId,
+    pub created: bool,
+}
+
+/// Writes the changes in few statements. The tenant must be locked: between looking and writing nobody else may make
+/// the person that is looked for. Whatever is refused leaves no trace.
+pub async fn save(
+    conn: &mut AnyConnection,
+    engine: Engine,
+    tenant: &TenantId,
+    import: Option<i64>,
+    rows: Vec<Incoming>,
+    now: Timestamp,
+) -> StoreResult<Vec<Result<Saved, Fault>>> {
+    let writer = Writer { engine, tenant, import, now };
+    let mut saved = Vec::with_capacity(rows.len());
+    // Rows that could be about one person are written after each other, so that the second finds what the first made.
+    let mut run: Vec<Incoming> = Vec::with_capacity(rows.len());
+    let mut names = HashSet::new();
+    for row in rows {
+        let own = row.names();
+        if own.iter().any(|name| names.contains(name)) {
+            saved.extend(writer.write(conn, std::mem::take(&mut run)).await?);
+            names.clear();
+        }
+        names.extend(own);
+        run.push(row);
+    }
+    saved.extend(writer.write(conn, run).await?);
+    Ok(saved)
+}
+
+impl Incoming {
+    /// Everything by which this row could be found.
+    fn names(&self) -> Vec<String> {
+        let Change { external_id, phone, email, .. } = &self.change;
+        let email = there(email.as_ref()).map(str::to_lowercase);
+        [there(external_id.as_ref()), there(phone.as_ref())]
+            .into_iter()
+            .flatten()
+            .map(str::to_owned)
+            .chain(email)
+            .collect()
+    }
+
+    fn key(&self, n: usize) -> Key<'_> {
+        let Change { external_id, phone, email, .. } = &self.change;
+        let by_address = self.known.is_none();
+        Key {
+            n: n as i64,
+            external_id: there(external_id.as_ref()),
+            phone: there(phone.as_ref()).filter(|_| by_address),
+            email: there(email.as_ref()).filter(|_| by_address).map(str::to_lowercase),
+        }
+    }
+}
+
+fn there(given: Option<&Option<String>>) -> Option<&str> {
+    given?.as_deref()
+}
+
+struct Writer<'a> {
+    engine: Engine,
+    tenant: &'a TenantId,
+    import: Option<i64>,
+    now: Timestamp,
+}
+
+impl Writer<'_> {
+    async fn write(&self, conn: &mut AnyConnection, run: Vec<Incoming>) -> StoreResult<Vec<Result<Saved, Fault>>> {
+        if run.is_empty() {
+            return Ok(Vec::new());
+        }
+        let keys: Vec<Key<'_>> = run.iter().enumerate().map(|(n, row)| row.key(n)).collect();
+        let mut found: HashMap<i64, Vec<Found>> = HashMap::new();
+        for one in contacts::lookup(&mut *conn, self.engine, self.tenant, &keys).await? {
+            found.entry(one.n).or_default().push(one);
+        }
+        let mut saved = Vec::with_capacity(run.len());
+        let mut written = Vec::with_capacity(run.len());
+        let mut said = Vec::new();
+        // Two rows of a run may still turn out to be one person, one by phone and one by e-mail.
+        let mut taken: HashMap<ContactId, i64> = HashMap::new();
+        for (n, row) in run.into_iter().enumerate() {
+            let candidates = found.remove(&(n as i64)).unwrap_or_default();
+            let done = self.settle(row, candidates, &mut taken).map(|(contact, line, created, new)| {
+                let id = contact.id.clone();
+                said.extend(new.into_iter().map(|consent| (id.clone(), consent)));
+                written.push((contact, self.import.map(|import| Mark { import, line })));
+                Saved { id, created }
+            });
+            saved.push(done);
+        }
+        contacts::upsert(&mut *conn, self.engine, self.tenant, &written).await?;
+        consents::insert(&mut *conn, self.engine, self.tenant, &said).await?;
+        Ok(saved)
+    }
+
+    fn settle(
+        &self,
+        row: Incoming,
+        candidates: Vec<Found>,
+        taken: &mut HashMap<ContactId, i64>,
+    ) -> Result<(Contact, i64, bool, Vec<super::Consent>), Fault> {
+        let Incoming { line, change, how, known } = row;
+        let known = match known {
+            Some(known) => {
+                if candidates.iter().any(|c| c.by == By::ExternalId && c.contact.id != known.id) {
+                    return Err(Fault::new("/externalId", "taken", "another contact has this externalId"));
+                }
+                Some(known)
+            }
+            None => self.choose(&change, candidates)?,
+        };
+        let created = known.is_none();
+        let mut contact = known.unwrap_or_else(|| Contact::new(self.now));
+        if let Some(first) = taken.get(&contact.id) {
+            return Err(same_as(*first));
+        }
+        let new = contact.apply(change, how, self.now)?;
+        taken.insert(contact.id.clone(), line);
+        Ok((contact, line, created, new))
+    }
+
+    /// By external id, then phone, then e-mail. A contact that has another external id is another person, however much
+    /// else they share: a mother's phone is often her children's, too.
+    fn choose(&self, change: &Change, candidates: Vec<Found>) -> Result<Option<Contact>, Fault> {
+        let external_id = there(change.external_id.as_ref());
+        let mut candidates = candidates;
+        for by in [By::ExternalId, By::Phone, By::Email] {
+            let fits = |found: &Found| {
+                found.by == by && (by == By::ExternalId || external_id.is_none() || found.contact.external_id.is_none())
+            };
+            let (mut fitting, rest): (Vec<Found>, Vec<Found>) = candidates.into_iter().partition(fits);
+            candidates = rest;
+            match (fitting.pop(), fitting.is_empty()) {
+                (None, _) => {}
+                (Some(only), true) => {
+                    return match only.mark.filter(|mark| Some(mark.import) == self.import) {
+                        Some(mark) => Err(same_as(mark.line)),
+                        None => Ok(Some(only.contact)),
+                    };
+                }
+                (Some(_), false) if external_id.is_some() => return Ok(None),
+                (Some(_), false) => {
+                    let (pointer, what) =
+                        if by == By::Phone { ("/phone", "phone") } else { ("/email", "e-mail address") };
+                    let detail = format!("several contacts have this {what}; say which one by externalId");
+                    return Err(Fault::new(pointer, "ambiguous", detail));
+                }
+            }
+        }
+        if self.import.is_some()
+            && external_id.or(there(change.phone.as_ref())).or(there(change.email.as_ref())).is_none()
+        {
+            return Err(Fault::new("", "no_address", "nothing says who this is: give externalId, phone or email"));
+        }
+        Ok(None)
+    }
+}
+
+fn same_as(line: i64) -> Fault {
+    Fault::new("", "duplicate", format!("the same person as in line {line}, which was taken"))
+}

@@ -1,0 +1,409 @@
+//! Stored people.
+
+use std::sync::OnceLock;
+
+use serde::Serialize;
+use sqlx::any::AnyRow;
+use sqlx::{AnyConnection, AnyExecutor, AssertSqlSafe, Row, query};
+
+use super::{Engine, PerEngine, Statement, StoreResult, json_column, like_pattern, to_json};
+use crate::clock::Timestamp;
+use crate::contact::{Consent, Contact, Figures, Preferences};
+use crate::error::StoreError;
+use crate::ids::{ContactId, TenantId};
+
+const COLUMNS: &str = "c.contact_id, c.external_id, c.name, c.phone, c.email, c.locale, c.timezone, c.attributes, \
+    c.preferences, c.consents, c.created_at, c.updated_at, c.erased_at";
+
+/// The figures at the moment `$2`. What is kept is exact from the last appointment to the next; only a row whose next
+/// appointment has begun since (or that is asked about the past) costs two look-ups.
+const FIGURES: &str = "c.appointments, c.completed, c.cancelled, c.no_shows, \
+    case when c.next_at <= $2 or c.last_at > $2 then (select max(a.starts_at) from appointments a \
+        where a.tenant_id = c.tenant_id and a.contact_id = c.contact_id and a.starts_at <= $2 \
+        and a.status not in ('CANCELLED', 'NO_SHOW')) else c.last_at end as last_at, \
+    case when c.next_at <= $2 or c.last_at > $2 then (select min(a.starts_at) from appointments a \
+        where a.tenant_id = c.tenant_id and a.contact_id = c.contact_id and a.starts_at > $2 \
+        and a.status not in ('CANCELLED', 'NO_SHOW')) else c.next_at end as next_at";
+
+fn read(row: &AnyRow) -> StoreResult<Contact> {
+    Ok(Contact {
+        id: row.try_get::<String, _>("contact_id")?.into(),
+        external_id: row.try_get("external_id")?,
+        name: row.try_get("name")?,
+        phone: row.try_get("phone")?,
+        email: row.try_get("email")?,
+        locale: row.try_get("locale")?,
+        timezone: row.try_get("timezone")?,
+        attributes: row.try_get("attributes")?,
+        preferences: json_column(row, "preferences")?,
+        consents: json_column(row, "consents")?,
+        created_at: Timestamp(row.try_get("created_at")?),
+        updated_at: Timestamp(row.try_get("updated_at")?),
+        erased_at: row.try_get::<Option<i64>, _>("erased_at")?.map(Timestamp),
+    })
+}
+
+/// A contact and what its appointments come to.
+#[derive(Debug, Clone)]
+pub struct Listed {
+    pub contact: Contact,
+    pub figures: Figures,
+}
+
+fn read_listed(row: &AnyRow) -> StoreResult<Listed> {
+    let figures = Figures {
+        count: row.try_get("appointments")?,
+        completed: row.try_get("completed")?,
+        cancelled: row.try_get("cancelled")?,
+        no_shows: row.try_get("no_shows")?,
+        last_at: row.try_get::<Option<i64>, _>("last_at")?.map(Timestamp),
+        next_at: row.try_get::<Option<i64>, _>("next_at")?.map(Timestamp),
+    };
+    Ok(Listed { contact: read(row)?, figures })
+}
+
+/// By id, else by external id. Erased ones are found by id.
+pub async fn find(
+    db: impl AnyExecutor<'_>,
+    tenant: &TenantId,
+    id: &str,
+    now: Timestamp,
+) -> StoreResult<Option<Listed>> {
+    static SQL: OnceLock<Statement> = OnceLock::new();
+    let sql = SQL.get_or_init(|| {
+        Statement::new(format!(
+            "select {COLUMNS}, {FIGURES} from contacts c where c.tenant_id = $1 \
+             and (c.contact_id = $3 or c.external_id = $3) order by case when c.contact_id = $3 then 0 else 1 end limit 1"
+        ))
+    });
+    let row = query(sql.sql()).bind(tenant.as_str()).bind(now.0).bind(id).fetch_optional(db).await?;
+    row.as_ref().map(read_listed).transpose()
+}
+
+/// What a list may be narrowed by; everything optional.
+#[derive(Debug, Default, Clone)]
+pub struct Filter {
+    /// Words found in name, ids or addresses, whatever their case and accents.
+    pub q: Option<String>,
+    /// Canonical.
+    pub phone: Option<String>,
+    pub email: Option<String>,
+    /// Only rows before this id.
+    pub before: Option<String>,
+}
+
+/// Newest first, without erased ones.
+pub async fn list(
+    db: impl AnyExecutor<'_>,
+    tenant: &TenantId,
+    filter: &Filter,
+    limit: usize,
+    now: Timestamp,
+) -> StoreResult<Vec<Listed>> {
+    // An address is looked up in its index, which a plan made for every case could not use.
+    static ALL: OnceLock<Statement> = OnceLock::new();
+    static BY_PHONE: OnceLock<Statement> = OnceLock::new();
+    static BY_EMAIL: OnceLock<Statement> = OnceLock::new();
+    let phone = "c.phone = $4";
+    let email = "c.email is not null and lower(c.email) = $5";
+    let make = |phone: &str, email: &str| {
+        Statement::new(format!(
+            "select {COLUMNS}, {FIGURES} from contacts c where c.tenant_id = $1 and ($3 is null or c.contact_id < $3) \
+             and ({phone}) and ({email}) and ($6 is null or c.search like $6 escape '\\') and c.erased_at is null \
+             order by c.contact_id desc limit $7"
+        ))
+    };
+    let (no_phone, no_email) = ("$4 is null or c.phone = $4", "$5 is null or lower(c.email) = $5");
+    let sql = match (&filter.phone, &filter.email) {
+        (Some(_), _) => BY_PHONE.get_or_init(|| make(phone, no_email)),
+        (None, Some(_)) => BY_EMAIL.get_or_init(|| make(no_phone, email)),
+        (None, None) => ALL.get_or_init(|| make(no_phone, no_email)),
+    };
+    let rows = query(sql.sql())
+        .bind(tenant.as_str())
+        .bind(now.0)
+        .bind(filter.before.as_deref())
+        .bind(filter.phone.as_deref())
+        .bind(filter.email.as_deref().map(str::to_lowercase))
+        .bind(filter.q.as_deref().map(|q| like_pattern(&crate::fold::fold(q))))
+        .bind(limit as i64)
+        .fetch_all(db)
+        .await?;
+    rows.iter().map(read_listed).collect()
+}
+
+/// By what one row of a batch may find its person.
+#[derive(Debug, Serialize)]
+pub struct Key<'a> {
+    /// Names the row in the answer.
+    pub n: i64,
+    #[serde(rename = "x", skip_serializing_if = "Option::is_none")]
+    pub external_id: Option<&'a str>,
+    #[serde(rename = "p", skip_serializing_if = "Option::is_none")]
+    pub phone: Option<&'a str>,
+    /// In lower case.
+    #[serde(rename = "e", skip_serializing_if = "Option::is_none")]
+    pub email: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum By {
+    ExternalId,
+    Phone,
+    Email,
+}
+
+/// Which import wrote a row last, and from which line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mark {
+    pub import: i64,
+    pub line: i64,
+}
+
+#[derive(Debug, Clone)]
+pub struct Found {
+    pub n: i64,
+    pub by: By,
+    pub contact: Contact,
+    pub mark: Option<Mark>,
+}
+
+/// Everybody whom these keys could mean.
+pub async fn lookup(
+    db: impl AnyExecutor<'_>,
+    engine: Engine,
+    tenant: &TenantId,
+    keys: &[Key<'_>],
+) -> StoreResult<Vec<Found>> {
+    static SQL: PerEngine = PerEngine::new();
+    let sql = SQL.get(engine, || {
+        let columns = format!("{COLUMNS}, c.import_mark, c.import_line");
+        format!(
+            "with v as materialized (select n, x, p, e from {}) \
+             select v.n as n, cast(0 as bigint) as found_by, {columns} from v join contacts c \
+             on c.tenant_id = $2 and c.external_id = v.x \
+             union all \
+             select v.n, cast(1 as bigint), {columns} from v join contacts c on c.tenant_id = $2 and c.phone = v.p \
+             union all \
+             select v.n, cast(2 as bigint), {columns} from v join contacts c \
+             on c.tenant_id = $2 and c.email is not null and lower(c.email) = v.e",
+            engine.rows("n bigint, x text, p text, e text")
+        )
+    });
+    let rows = query(sql).bind(to_json(&keys)).bind(tenant.as_str()).fetch_all(db).await?;
+    rows.iter()
+        .map(|row| {
+            let import: Option<i64> = row.try_get("import_mark")?;
+            let line: Option<i64> = row.try_get("import_line")?;
+            let by = match row.try_get::<i64, _>("found_by")? {
+                0 => By::ExternalId,
+                1 => By::Phone,
+                _ => By::Email,
+            };
+            let mark = import.zip(line).map(|(import, line)| Mark { import, line });
+            Ok(Found { n: row.try_get("n")?, by, contact: read(row)?, mark })
+        })
+        .collect()
+}
+
+/// Whom these ids and external ids mean; an id goes before an equal external id. Erased ones are nobody.
+pub async fn resolve(
+    db: impl AnyExecutor<'_>,
+    engine: Engine,
+    tenant: &TenantId,
+    ids: &[&str],
+) -> StoreResult<Vec<(String, Contact)>> {
+    #[derive(Serialize)]
+    struct Asked<'a> {
+        k: &'a str,
+    }
+    static SQL: PerEngine = PerEngine::new();
+    let sql = SQL.get(engine, || {
+        format!(
+            "with v as materialized (select k from {}) \
+             select v.k as k, cast(1 as bigint) as weight, {COLUMNS} from v join contacts c \
+             on c.tenant_id = $2 and c.external_id = v.k where c.erased_at is null \
+             union all \
+             select v.k, cast(2 as bigint), {COLUMNS} from v join contacts c \
+             on c.tenant_id = $2 and c.contact_id = v.k where c.erased_at is null order by 2",
+            engine.rows("k text")
+        )
+    });
+    let asked: Vec<Asked<'_>> = ids.iter().map(|k| Asked { k }).collect();
+    let rows = query(sql).bind(to_json(&asked)).bind(tenant.as_str()).fetch_all(db).await?;
+    rows.iter().map(|row| Ok((row.try_get("k")?, read(row)?))).collect()
+}
+
+#[derive(Serialize)]
+struct Written<'a> {
+    id: &'a str,
+    x: Option<&'a str>,
+    name: Option<&'a str>,
+    p: Option<&'a str>,
+    e: Option<&'a str>,
+    l: Option<&'a str>,
+    z: Option<&'a str>,
+    a: &'a str,
+    prefs: String,
+    cons: String,
+    s: String,
+    c: i64,
+    u: i64,
+    m: Option<i64>,
+    ml: Option<i64>,
+}
+
+/// Writes contacts whole, new or known; no two may have the same id.
+pub async fn upsert(
+    db: impl AnyExecutor<'_>,
+    engine: Engine,
+    tenant: &TenantId,
+    contacts: &[(Contact, Option<Mark>)],
+) -> StoreResult<()> {
+    static SQL: PerEngine = PerEngine::new();
+    if contacts.is_empty() {
+        return Ok(());
+    }
+    let sql = SQL.get(engine, || {
+        format!(
+            "insert into contacts (tenant_id, contact_id, external_id, name, phone, email, locale, timezone, attributes, \
+             preferences, consents, search, created_at, updated_at, import_mark, import_line) \
+             select $2, id, x, name, p, e, l, z, a, prefs, cons, s, c, u, m, ml from {} where true \
+             on conflict (tenant_id, contact_id) do update set external_id = excluded.external_id, \
+             name = excluded.name, phone = excluded.phone, email = excluded.email, locale = excluded.locale, \
+             timezone = excluded.timezone, attributes = excluded.attributes, preferences = excluded.preferences, \
+             consents = excluded.consents, search = excluded.search, updated_at = excluded.updated_at, \
+             import_mark = excluded.import_mark, import_line = excluded.import_line",
+            engine.rows(
+                "id text, x text, name text, p text, e text, l text, z text, a text, prefs text, cons text, s text, \
+                 c bigint, u bigint, m bigint, ml bigint"
+            )
+        )
+    });
+    let rows: Vec<Written<'_>> = contacts
+        .iter()
+        .map(|(contact, mark)| Written {
+            id: contact.id.as_str(),
+            x: contact.external_id.as_deref(),
+            name: contact.name.as_deref(),
+            p: contact.phone.as_deref(),
+            e: contact.email.as_deref(),
+            l: contact.locale.as_deref(),
+            z: contact.timezone.as_deref(),
+            a: &contact.attributes,
+            prefs: to_json(&contact.preferences),
+            cons: to_json(&contact.consents),
+            s: contact.search_text(),
+            c: contact.created_at.0,
+            u: contact.updated_at.0,
+            m: mark.map(|m| m.import),
+            ml: mark.map(|m| m.line),
+        })
+        .collect();
+    query(sql).bind(to_json(&rows)).bind(tenant.as_str()).execute(db).await?;
+    Ok(())
+}
+
+/// What routing must know of a person before it writes to them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Standing {
+    pub id: ContactId,
+    pub preferences: Preferences,
+    pub consents: Vec<Consent>,
+}
+
+/// Preferences and consents of many people, in one look-up by key.
+pub async fn standings(
+    db: impl AnyExecutor<'_>,
+    engine: Engine,
+    tenant: &TenantId,
+    ids: &[&str],
+) -> StoreResult<Vec<Standing>> {
+    #[derive(Serialize)]
+    struct Asked<'a> {
+        id: &'a str,
+    }
+    static SQL: PerEngine = PerEngine::new();
+    let sql = SQL.get(engine, || {
+        format!(
+            "select c.contact_id, c.preferences, c.consents from {} join contacts c \
+             on c.tenant_id = $2 and c.contact_id = v.id",
+            engine.rows("id text")
+        )
+    });
+    let asked: Vec<Asked<'_>> = ids.iter().map(|id| Asked { id }).collect();
+    let rows = query(sql).bind(to_json(&asked)).bind(tenant.as_str()).fetch_all(db).await?;
+    rows.iter()
+        .map(|row| {
+            Ok(Standing {
+                id: row.try_get::<String, _>("contact_id")?.into(),
+                preferences: json_column(row, "preferences")?,
+                consents: json_column(row, "consents")?,
+            })
+        })
+        .collect()
+}
+
+/// Forgets a person: everything that says who it was, here and in what they were sent. The row, its figures and the
+/// counts of notifications stay; what waited for them is cancelled; suppressions of their addresses stay, or the next
+/// import would write to them again. To be run in a transaction.
+pub async fn erase(conn: &mut AnyConnection, tenant: &TenantId, contact: &Contact, now: Timestamp) -> StoreResult<()> {
+    let (id, phone, email) = (contact.id.as_str(), contact.phone.as_deref(), contact.email.as_deref());
+    let done = query(
+        "update contacts set external_id = null, name = null, phone = null, email = null, locale = null, \
+         timezone = null, attributes = '{}', preferences = '{}', consents = '[]', search = '', import_mark = null, \
+         import_line = null, updated_at = $3, erased_at = $3 where tenant_id = $1 and contact_id = $2",
+    )
+    .bind(tenant.as_str())
+    .bind(id)
+    .bind(now.0)
+    .execute(&mut *conn)
+    .await?;
+    if done.rows_affected() != 1 {
+        return Err(StoreError::Unreadable("a contact vanished while it was erased".into()));
+    }
+    for text in [
+        "update consents set source = 'erased' where tenant_id = $1 and contact_id = $2",
+        "update appointments set attributes = '{}' where tenant_id = $1 and contact_id = $2",
+    ] {
+        query(text).bind(tenant.as_str()).bind(id).execute(&mut *conn).await?;
+    }
+    // First what hangs on the notifications, while they can still be found by address.
+    let theirs = "(n.contact_id = $2 or n.address = $3 or n.address = $4)";
+    for text in [
+        "delete from sandbox_messages where tenant_id = $1 and notification_id in \
+         (select n.notification_id from notifications n where n.tenant_id = $1 and {theirs})",
+        "update idempotency_keys set response = '{\"success\":true,\"logId\":\"' || request_id || \
+         '\",\"messageId\":null,\"notifications\":[]}' where tenant_id = $1 and response is not null and request_id in \
+         (select n.request_id from notifications n where n.tenant_id = $1 and {theirs})",
+        "delete from recipient_memory where tenant_id = $1 and address in ($2, $3, $4)",
+        "delete from dedupe_keys where tenant_id = $1 and recipient in ($2, $3, $4)",
+    ] {
+        query(AssertSqlSafe(text.replace("{theirs}", theirs)))
+            .bind(tenant.as_str())
+            .bind(id)
+            .bind(phone)
+            .bind(email)
+            .execute(&mut *conn)
+            .await?;
+    }
+    // An open call can't be called back; whatever would come after it has nobody to go to.
+    query(
+        "update notifications set recipient = '{\"contactId\":\"' || $2 || '\"}', address = null, \
+         content = case when content is null then null else '{\"message\":\"\"}' end, \
+         reason = case when status in ('scheduled', 'queued') then 'contact_erased' else reason end, \
+         due_at = case when status in ('scheduled', 'queued') then null else due_at end, \
+         lease_token = case when status in ('scheduled', 'queued') then null else lease_token end, \
+         status = case when status in ('scheduled', 'queued') then 'cancelled' else status end, \
+         contact_id = $2, updated_at = $5 \
+         where tenant_id = $1 and (contact_id = $2 or address = $3 or address = $4)",
+    )
+    .bind(tenant.as_str())
+    .bind(id)
+    .bind(phone)
+    .bind(email)
+    .bind(now.0)
+    .execute(&mut *conn)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,254 @@
+//! Contacts, consents, appointments, imports.
+
+use std::collections::{BTreeMap, HashMap};
+
+use recado::appointment::{Appointment, AppointmentStatus as S};
+use recado::contact::{Consent, Contact, Figures, Preferences};
+use recado::error::Fault;
+use recado::ids::{ContactId, ImportId};
+use recado::status::Category;
+use recado::store::appointments::{self, Difference};
+use recado::store::contacts::{self, By, Filter, Key, Mark};
+use recado::store::imports::{self, ImportRow};
+use recado::store::{begin_alone, commit_alone, consents};
+
+use super::*;
+
+fn contact(id: &str, phone: Option<&str>, email: Option<&str>) -> Contact {
+    let attributes = json!({"points": 7, "ñ": "\" ✓"}).to_string();
+    Contact {
+        id: id.into(),
+        external_id: Some(format!("x-{id}")),
+        name: Some(format!("Ana LÓPEZ {id}")),
+        phone: phone.map(Into::into),
+        email: email.map(Into::into),
+        attributes,
+        preferences: Preferences { channels: vec!["sms".into()] },
+        consents: vec![said("sms", false)],
+        ..Contact::new(NOW)
+    }
+}
+
+fn said(channel: &str, granted: bool) -> Consent {
+    Consent { channel: channel.into(), category: Category::Marketing, granted, at: NOW, source: "form".into() }
+}
+
+async fn put(db: &Db, tenant: &TenantId, contacts: &[Contact], mark: Option<Mark>) {
+    let rows: Vec<_> = contacts.iter().map(|c| (c.clone(), mark)).collect();
+    contacts::upsert(&db.pool, db.engine, tenant, &rows).await.unwrap();
+}
+
+on_each_db!(contacts_are_kept_found_and_listed, async |db: &Db| {
+    let pool = &db.pool;
+    let (a, b) = (tenant(db, "a").await, tenant(db, "b").await);
+    let all = [
+        contact("c1", Some("+523331234567"), Some("Ana@x.example")),
+        contact("c2", Some("+523331234568"), None),
+        contact("c3", None, Some("beto@x.example")),
+    ];
+    put(db, &a, &all, None).await;
+    put(db, &b, &all[..1], None).await;
+    put(db, &a, &[], None).await;
+    let found = contacts::find(pool, &a, "c1", NOW).await.unwrap().unwrap();
+    assert_eq!((&found.contact, found.figures), (&all[0], Figures::default()));
+    assert_eq!(contacts::find(pool, &a, "x-c2", NOW).await.unwrap().unwrap().contact, all[1]);
+    assert!(contacts::find(pool, &b, "c2", NOW).await.unwrap().is_none());
+    let changed = Contact { name: None, phone: Some("+523331234569".into()), updated_at: later(5), ..all[1].clone() };
+    put(db, &a, std::slice::from_ref(&changed), None).await;
+    assert_eq!(contacts::find(pool, &a, "c2", NOW).await.unwrap().unwrap().contact, changed);
+    let list = async |filter: Filter, limit: usize| -> Vec<String> {
+        let listed = contacts::list(pool, &a, &filter, limit, NOW).await.unwrap();
+        listed.into_iter().map(|l| l.contact.id.to_string()).collect()
+    };
+    let q = |q: &str| Filter { q: Some(q.into()), ..Filter::default() };
+    assert_eq!(list(Filter::default(), 2).await, ["c3", "c2"]);
+    assert_eq!(list(Filter { before: Some("c2".into()), ..Filter::default() }, 2).await, ["c1"]);
+    assert_eq!(list(q("lopez C3"), 9).await, ["c3"]);
+    assert_eq!(list(q("%"), 9).await, Vec::<String>::new());
+    assert_eq!(list(Filter { phone: Some("+523331234567".into()), ..Filter::default() }, 9).await, ["c1"]);
+    assert_eq!(list(Filter { email: Some("ANA@x.example".into()), ..Filter::default() }, 9).await, ["c1"]);
+    let both = Filter { phone: Some("+523331234567".into()), email: Some("beto@x.example".into()), ..q("ana") };
+    assert_eq!(list(both, 9).await, Vec::<String>::new());
+});
+
+on_each_db!(people_are_looked_up_set_by_set, async |db: &Db| {
+    let pool = &db.pool;
+    let (a, b) = (tenant(db, "a").await, tenant(db, "b").await);
+    let mark = Mark { import: i64::MAX, line: 3 };
+    let mut odd = contact("c2", Some("+523331234567"), None);
+    // Somebody's external id is another's id.
+    odd.external_id = Some("c1".into());
+    put(db, &a, &[contact("c1", Some("+523331234567"), Some("Ana@x.example"))], Some(mark)).await;
+    put(db, &a, &[odd], None).await;
+    put(db, &b, &[contact("c9", Some("+523331234567"), Some("ana@x.example"))], None).await;
+    let key = |n, external_id, phone, email: Option<&str>| Key { n, external_id, phone, email: email.map(Into::into) };
+    let keys = [
+        key(0, Some("x-c1"), None, None),
+        key(1, None, Some("+523331234567"), None),
+        key(2, Some("nobody"), Some("+520"), Some("ana@x.example")),
+        key(3, None, None, None),
+    ];
+    let found = contacts::lookup(pool, db.engine, &a, &keys).await.unwrap();
+    let mut found: Vec<_> = found.iter().map(|f| (f.n, f.by, f.contact.id.as_str(), f.mark)).collect();
+    found.sort_by_key(|(n, _, id, _)| (*n, (*id).to_owned()));
+    assert_eq!(
+        found,
+        [
+            (0, By::ExternalId, "c1", Some(mark)),
+            (1, By::Phone, "c1", Some(mark)),
+            (1, By::Phone, "c2", None),
+            (2, By::Email, "c1", Some(mark))
+        ]
+    );
+    let resolved = contacts::resolve(pool, db.engine, &a, &["c1", "x-c1", "c9"]).await.unwrap();
+    let resolved: HashMap<&str, &str> = resolved.iter().map(|(k, c)| (k.as_str(), c.id.as_str())).collect();
+    assert_eq!(resolved, HashMap::from([("c1", "c1"), ("x-c1", "c1")]), "an id goes before an equal external id");
+    let standings = contacts::standings(pool, db.engine, &a, &["c1", "c9", "x-c1"]).await.unwrap();
+    assert_eq!(standings.len(), 1);
+    assert_eq!((standings[0].id.as_str(), &standings[0].consents), ("c1", &vec![said("sms", false)]));
+    assert_eq!(standings[0].preferences.channels, ["sms"]);
+});
+
+on_each_db!(the_history_of_consents_is_kept_in_order, async |db: &Db| {
+    let pool = &db.pool;
+    let a = tenant(db, "a").await;
+    let (ana, beto) = (ContactId::from("c1"), ContactId::from("c2"));
+    consents::insert(pool, db.engine, &a, &[]).await.unwrap();
+    let rows = [(ana.clone(), said("sms", true)), (ana.clone(), said("sms", false)), (beto, said("all", true))];
+    consents::insert(pool, db.engine, &a, &rows).await.unwrap();
+    let first = consents::list(pool, &a, &ana, None, 1).await.unwrap();
+    assert_eq!(first[0].consent, said("sms", false));
+    let rest = consents::list(pool, &a, &ana, Some(&first[0].id), 9).await.unwrap();
+    assert_eq!((rest.len(), &rest[0].consent), (1, &said("sms", true)));
+});
+
+fn appointment(id: &str, contact: &str, at: i64, status: S) -> Appointment {
+    Appointment {
+        external_id: id.into(),
+        contact_id: contact.into(),
+        branch_id: Some("b1".into()),
+        starts_at: later(at),
+        ends_at: Some(later(at + 1)),
+        status,
+        service: Some("Corte".into()),
+        professional: None,
+        attributes: "{\"room\":2}".into(),
+        created_at: NOW,
+        updated_at: NOW,
+    }
+}
+
+on_each_db!(appointments_are_kept_listed_and_counted, async |db: &Db| {
+    let pool = &db.pool;
+    let (a, b) = (tenant(db, "a").await, tenant(db, "b").await);
+    put(db, &a, &[contact("c1", None, None), contact("c2", None, None)], None).await;
+    put(db, &b, &[contact("c1", None, None)], None).await;
+    let all = [
+        appointment("v1", "c1", -20, S::Completed),
+        appointment("v2", "c1", -10, S::NoShow),
+        appointment("v3", "c1", 10, S::Cancelled),
+        appointment("v4", "c1", 20, S::Confirmed),
+        appointment("v5", "c2", 20, S::Requested),
+    ];
+    let rows: Vec<_> = all.iter().map(|v| (v.clone(), Some(Mark { import: 1, line: 2 }))).collect();
+    appointments::upsert(pool, db.engine, &a, &rows).await.unwrap();
+    appointments::upsert(pool, db.engine, &a, &[]).await.unwrap();
+    assert_eq!(appointments::find(pool, &a, "v3").await.unwrap(), Some(all[2].clone()));
+    assert_eq!(appointments::find(pool, &b, "v3").await.unwrap(), None);
+    let list = async |filter: appointments::Filter, limit| -> Vec<String> {
+        let listed = appointments::list(pool, &a, &filter, limit).await.unwrap();
+        listed.into_iter().map(|v| v.external_id).collect()
+    };
+    let none = appointments::Filter::default;
+    assert_eq!(list(none(), 2).await, ["v1", "v2"]);
+    assert_eq!(list(appointments::Filter { after: Some((later(20), "v4".into())), ..none() }, 9).await, ["v5"]);
+    assert_eq!(list(appointments::Filter { contact: Some("c2".into()), ..none() }, 9).await, ["v5"]);
+    assert_eq!(list(appointments::Filter { from: Some(NOW), to: Some(later(20)), ..none() }, 9).await, ["v3"]);
+    assert_eq!(list(appointments::Filter { status: Some(S::NoShow), ..none() }, 9).await, ["v2"]);
+    assert_eq!(list(appointments::Filter { branch: Some("b2".into()), ..none() }, 9).await, Vec::<String>::new());
+    let before = appointments::before(pool, db.engine, &a, &["v2", "v9"]).await.unwrap();
+    assert_eq!((before.len(), before["v2"].status, before["v2"].contact.as_str()), (1, S::NoShow, "c1"));
+    assert_eq!(before["v2"].mark, Some(Mark { import: 1, line: 2 }));
+    let mut difference = Difference::default();
+    for visit in &all[..4] {
+        difference.add(visit.status, 1);
+    }
+    appointments::tally(pool, db.engine, &a, &BTreeMap::new(), NOW).await.unwrap();
+    appointments::tally(pool, db.engine, &a, &BTreeMap::from([("c1".into(), difference)]), NOW).await.unwrap();
+    let figures = async |now| contacts::find(pool, &a, "c1", now).await.unwrap().unwrap().figures;
+    let expected = Figures {
+        count: 4,
+        completed: 1,
+        cancelled: 1,
+        no_shows: 1,
+        last_at: Some(later(-20)),
+        next_at: Some(later(20)),
+    };
+    assert_eq!(figures(NOW).await, expected);
+    // Nothing was written since, and yet they are true at any other moment.
+    assert_eq!(figures(later(20)).await, Figures { last_at: Some(later(20)), next_at: None, ..expected });
+    assert_eq!(figures(later(-30)).await, Figures { last_at: None, next_at: Some(later(-20)), ..expected });
+    assert_eq!(contacts::find(pool, &b, "c1", NOW).await.unwrap().unwrap().figures, Figures::default());
+    assert!(appointments::delete(pool, &a, "v4").await.unwrap());
+    assert!(!appointments::delete(pool, &a, "v4").await.unwrap());
+});
+
+on_each_db!(an_erased_person_leaves_counts_and_nothing_else, async |db: &Db| {
+    let a = tenant(db, "a").await;
+    let ana = contact("c1", Some("+523331234567"), Some("ana@x.example"));
+    put(db, &a, std::slice::from_ref(&ana), None).await;
+    consents::insert(&db.pool, db.engine, &a, &[(ana.id.clone(), said("sms", true))]).await.unwrap();
+    let mut conn = db.pool.acquire().await.unwrap();
+    let mut alone = begin_alone(&mut conn, db.engine, &a).await.unwrap();
+    contacts::erase(&mut alone, &a, &ana, later(5)).await.unwrap();
+    drop(alone);
+    let found = contacts::find(&db.pool, &a, "c1", NOW).await.unwrap().unwrap();
+    assert_eq!(found.contact, ana, "it was not committed");
+    let mut alone = begin_alone(&mut conn, db.engine, &a).await.unwrap();
+    contacts::erase(&mut alone, &a, &ana, later(5)).await.unwrap();
+    assert!(contacts::erase(&mut alone, &a, &contact("c9", None, None), later(5)).await.is_err());
+    commit_alone(alone).await.unwrap();
+    let left = contacts::find(&db.pool, &a, "c1", NOW).await.unwrap().unwrap().contact;
+    let nothing = Contact { id: "c1".into(), erased_at: Some(later(5)), updated_at: later(5), ..Contact::new(NOW) };
+    assert_eq!(left, nothing);
+    assert!(contacts::list(&db.pool, &a, &Filter::default(), 9, NOW).await.unwrap().is_empty());
+    assert!(contacts::resolve(&db.pool, db.engine, &a, &["c1"]).await.unwrap().is_empty());
+    assert_eq!(consents::list(&db.pool, &a, &ana.id, None, 9).await.unwrap()[0].consent.source, "erased");
+});
+
+on_each_db!(imports_are_remembered_with_what_they_refused, async |db: &Db| {
+    let pool = &db.pool;
+    let (a, b) = (tenant(db, "a").await, tenant(db, "b").await);
+    let ids: Vec<ImportId> = (0..25).map(|n| ImportId::from(format!("i{n:02}").as_str())).collect();
+    for id in &ids {
+        imports::insert(pool, &a, id, "contacts", NOW).await.unwrap();
+        let refused = [(7, Fault::new("/phone", "phone", "no digits in it")), (9, Fault::new("", "duplicate", "ñ"))];
+        imports::refuse(pool, db.engine, &a, id, &refused).await.unwrap();
+    }
+    imports::refuse(pool, db.engine, &a, &ids[0], &[]).await.unwrap();
+    let mut row = imports::find(pool, &a, "i24").await.unwrap().unwrap();
+    assert_eq!((row.kind.as_str(), row.finished_at, row.started_at), ("contacts", None, NOW));
+    row = ImportRow {
+        line: 9,
+        created: 3,
+        updated: 2,
+        refused: 2,
+        columns: "[{}]".into(),
+        problem: Some("{}".into()),
+        updated_at: later(5),
+        finished_at: Some(later(6)),
+        ..row
+    };
+    imports::update(pool, &a, &row).await.unwrap();
+    assert_eq!(imports::find(pool, &a, "i24").await.unwrap(), Some(row));
+    assert_eq!(imports::find(pool, &b, "i24").await.unwrap(), None);
+    let listed = imports::list(pool, &a, Some("i03"), 2).await.unwrap();
+    assert_eq!(listed.iter().map(|i| i.id.as_str()).collect::<Vec<_>>(), ["i02", "i01"]);
+    let lines = async |id: &ImportId, after| -> Vec<i64> {
+        let refused = imports::refusals(pool, &a, id, after, 9).await.unwrap();
+        refused.into_iter().map(|(line, _)| line).collect()
+    };
+    assert_eq!((lines(&ids[24], 0).await, lines(&ids[24], 7).await), (vec![7, 9], vec![9]));
+    imports::forget_old(pool, &a).await.unwrap();
+    assert_eq!((lines(&ids[4], 0).await, lines(&ids[5], 0).await), (vec![], vec![7, 9]));
+});
