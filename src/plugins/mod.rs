@@ -36,6 +36,15 @@ enum Supplied {
     Script(Box<ScriptPlugin>),
 }
 
+impl Supplied {
+    fn plugin(&self) -> &dyn Plugin {
+        match self {
+            Self::Native(plugin) => &**plugin,
+            Self::Script(plugin) => &**plugin,
+        }
+    }
+}
+
 impl Registry {
     /// What is compiled in, with an operator's folder of scripts (`paths.plugins`) laid over it: a folder there takes
     /// the place of the shipped script of the same name. Any other name supplied twice is a mistake, named as such.
@@ -116,23 +125,15 @@ impl Registry {
             let address = entry.map_or(plugin_api::AddressKind::None, |e| e.manifest.address);
             return Ok(Arc::new(sandbox::Sandbox { address }));
         }
-        let plugin: Option<&dyn Plugin> = entry.as_ref().map(|e| match &e.plugin {
-            Supplied::Native(plugin) => &**plugin,
-            Supplied::Script(plugin) => &**plugin as &dyn Plugin,
-        });
-        plugin
-            .ok_or_else(|| {
-                SettingsError::new("provider", "unknown_provider", format!("\"{channel}\" has no \"{provider}\""))
-            })?
-            .open(provider, settings, host)
+        let entry = entry.ok_or_else(|| {
+            SettingsError::new("provider", "unknown_provider", format!("\"{channel}\" has no \"{provider}\""))
+        })?;
+        entry.plugin.plugin().open(provider, settings, host)
     }
 }
 
 fn add(channels: &mut Channels, plugin: Supplied, place: &str) -> anyhow::Result<()> {
-    let manifest = match &plugin {
-        Supplied::Native(plugin) => plugin.manifest().clone(),
-        Supplied::Script(plugin) => plugin.manifest().clone(),
-    };
+    let manifest = plugin.plugin().manifest().clone();
     let name: Arc<str> = manifest.channel.as_str().into();
     let twice = channels.insert(Arc::clone(&name), Arc::new(Entry::new(plugin, manifest)));
     // `paths.plugins` first, so that the command line knows whose mistake it is.

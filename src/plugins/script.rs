@@ -13,7 +13,8 @@
 //! `message` has `id`, `type`, `channel`, `recipient` (`contactId`, `externalId`, `name`, `phone`, `email`), `subject`,
 //! `text`, `textWithActions`, `html`, `actions` (`title`, `value`), `data`, `attempt`, `memory` and `now` (Unix
 //! seconds); what is missing is `()`. `settings` has the account's settings, those not set as `()`; a secret is a
-//! placeholder, whose value the host fills in when it makes the call, and only there.
+//! placeholder, whose value the host fills in when it makes the call, and only there. `settings.hookUrl` is where the
+//! provider may report to, `()` while the server has no public address.
 //!
 //! **A request** is `#{method, url, headers, query, json | form | body}`; only `url` is needed, `method` is `POST`. Its
 //! host must be named in `hosts` of `plugin.toml`, or be that of a `url` setting.
@@ -32,7 +33,8 @@
 //! ```
 //!
 //! `reason` is a word such as `chat_not_found`. Beside it `detail`, a sentence for people; `hint`, either
-//! `"suppress_address"` (never write there again) or `"misconfigured"` (the account is at fault); `remember`, which
+//! `"suppress_address"` (never write there again), `"misconfigured"` (the account is at fault) or
+//! `"only_this_recipient"` (a limit on messages to this person, none of the account); `remember`, which
 //! comes back as `message.memory`; with `accepted` also `note`, something odd worth a line in the log.
 //!
 //! **A callback** has `method`, `url`, `query`, `headers`, `body`, `json` and `receivedAt` (Unix seconds). A secret in

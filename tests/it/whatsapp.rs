@@ -15,8 +15,10 @@ async fn shop_with(app: &TestApp, meta: &MetaDouble) -> Shop {
     let shop = Shop::bare(app, "Salón Uno").await;
     let settings = Value::Object(MetaDouble::settings(meta.http.address()).0);
     shop.set("whatsapp", json!({"provider": "meta", "settings": settings})).await;
+    let hook = shop.hook("whatsapp").await;
     for phone in [ANA, LUZ] {
-        meta.writes(phone, json!({"type": "text", "text": {"body": "Hola"}}));
+        let written = meta.writes(phone, json!({"type": "text", "text": {"body": "Hola"}}));
+        app.take(&meta.callback(&hook, &[written])).await;
     }
     shop
 }

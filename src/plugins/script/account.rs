@@ -88,6 +88,7 @@ impl Account {
     fn lend(&self) -> (Secrets, Value) {
         let secrets = Secrets::lend(self.secrets.iter().map(|(name, value)| (name.as_str(), value)));
         let mut settings = self.settings.clone();
+        settings.insert("hookUrl".to_owned(), self.host.hook_url.as_deref().into());
         for (name, _) in &self.secrets {
             settings.insert(name.clone(), secrets.placeholder(name).into());
         }

@@ -129,7 +129,7 @@ pub(super) fn hint(fields: &mut Map<String, Value>) -> Result<Option<Hint>, Stri
         Some("suppress_address") => Ok(Some(Hint::SuppressAddress)),
         Some("only_this_recipient") => Ok(Some(Hint::OnlyThisRecipient)),
         Some("misconfigured") => Ok(Some(Hint::Misconfigured)),
-        Some(_) => Err("hint: must be \"suppress_address\" or \"misconfigured\"".to_owned()),
+        Some(_) => Err("hint: must be \"suppress_address\", \"misconfigured\" or \"only_this_recipient\"".to_owned()),
     }
 }
 

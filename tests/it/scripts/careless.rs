@@ -239,6 +239,19 @@ async fn a_redirect_is_judged_by_the_host() {
 }
 
 #[tokio::test]
+async fn a_script_can_tell_the_provider_where_to_report() {
+    let double = HttpDouble::start().await;
+    let source = "fn request(message, settings) { #{url: settings.url, json: #{report: settings.hookUrl}} }";
+    for hook_url in [Some("https://recado.example/hooks/small/x"), None] {
+        let host = plugin_api::Host { hook_url: hook_url.map(Into::into), ..loopback_host(Duration::from_secs(20)) };
+        let settings = settings(json!({"url": double.url("/in")}));
+        let channel = plugin(SMALL, source).open("small", &settings, &host).unwrap();
+        channel.send(&sample_message("small")).await.unwrap();
+        assert_eq!(double.seen().pop().unwrap().json(), json!({"report": hook_url}));
+    }
+}
+
+#[tokio::test]
 async fn without_a_word_about_checking_the_host_asks_with_options() {
     let double = HttpDouble::start().await;
     let said = open(GOOD, double.address()).check().await.unwrap();

@@ -59,6 +59,8 @@ pub(crate) fn message(text: &str) -> Message {
         memory: None,
         window_open: true,
         form: None,
+        unsubscribe_url: None,
+        began_at: std::time::SystemTime::UNIX_EPOCH,
     }
 }
 
