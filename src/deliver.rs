@@ -35,6 +35,17 @@ const LOOK_AROUND: Duration = Duration::from_secs(5);
 /// Most reports that are tried again at once.
 const MATCHED_AT_ONCE: usize = 256;
 
+/// What is to be done with a delivery whose lane slot is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum How {
+    /// Its attempt is open and durable already: call.
+    Opened,
+    /// Open an attempt and call.
+    Call,
+    /// No call: nothing goes out here, for this reason. Look for another way.
+    Around(&'static str),
+}
+
 /// Everything that sends. One per process.
 pub struct Engine {
     pub writer: Writer,
@@ -128,7 +139,7 @@ impl Engine {
                     attempt_began_at: Some(now),
                     ..delivery
                 };
-                self.spawn(lane, delivery, true);
+                self.spawn(lane, delivery, How::Opened);
             }
             Admission::Queue => {
                 self.held.fetch_add(1, Ordering::Relaxed);
@@ -217,15 +228,16 @@ impl Engine {
         let now = self.clock.now();
         let (room, stranded) = {
             let mut state = lane.state();
-            let stranded = state.stranded(now, self.patience()).is_some();
             while let Some(delivery) = state.pop(now) {
-                self.spawn(Arc::clone(lane), delivery, false);
+                self.spawn(Arc::clone(lane), delivery, How::Call);
             }
+            let stranded = state.stranded(now, self.patience());
             // A few at a time: looking for another way asks the store, too.
-            while stranded && state.in_flight() < AROUND {
+            while let Some(reason) = stranded.filter(|_| state.in_flight() < AROUND) {
                 let Some(delivery) = state.pop_stranded(now) else { break };
-                self.spawn(Arc::clone(lane), delivery, false);
+                self.spawn(Arc::clone(lane), delivery, How::Around(reason));
             }
+            let stranded = stranded.is_some();
             if !state.wants_load(now, stranded) {
                 return;
             }
@@ -303,11 +315,11 @@ impl Engine {
         lane.state().set_limits(limits);
     }
 
-    fn spawn(self: &Arc<Self>, lane: Arc<Lane>, delivery: Delivery, opened: bool) {
+    fn spawn(self: &Arc<Self>, lane: Arc<Lane>, delivery: Delivery, how: How) {
         self.begin();
         let engine = Arc::clone(self);
         tokio::spawn(async move {
-            work::run(&engine, &lane, delivery, opened).await;
+            work::run(&engine, &lane, delivery, how).await;
             engine.held.fetch_sub(1, Ordering::Relaxed);
             engine.pump(&lane);
             engine.end();

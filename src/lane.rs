@@ -219,7 +219,9 @@ impl State {
         if self.off {
             return Some("disabled_by_operator");
         }
-        self.open_since.filter(|since| now.since(*since) >= patience).map(|_| "circuit_open")
+        // When a probe may go, one of those that wait is it.
+        let open = self.open_since.filter(|since| now.since(*since) >= patience && !self.circuit_lets_through(now));
+        open.map(|_| "circuit_open")
     }
 
     /// The next delivery that may be led around a stranded lane; a slot is taken for it.

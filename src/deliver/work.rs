@@ -8,7 +8,7 @@ use futures_util::FutureExt;
 use plugin_api::{Hint, Lookup, Message, Receipt, SendError};
 use tokio::sync::oneshot;
 
-use super::{Around, Engine, compose};
+use super::{Around, Engine, How, compose};
 use crate::clock::Timestamp;
 use crate::content::Content;
 use crate::error::{Error, Result};
@@ -36,10 +36,11 @@ enum Ended {
     Later(Timestamp),
 }
 
-/// Works on one delivery whose lane slot is taken. `opened`: its attempt is already open and durable.
-pub(super) async fn run(engine: &Arc<Engine>, lane: &Arc<Lane>, mut delivery: Delivery, opened: bool) {
+/// Works on one delivery whose lane slot is taken.
+pub(super) async fn run(engine: &Arc<Engine>, lane: &Arc<Lane>, mut delivery: Delivery, how: How) {
     let slot = delivery.clone();
-    let ended = AssertUnwindSafe(attempt(engine, lane, &mut delivery, opened)).catch_unwind().await;
+    let opened = how == How::Opened;
+    let ended = AssertUnwindSafe(attempt(engine, lane, &mut delivery, how)).catch_unwind().await;
     let now = engine.clock.now();
     let outcome = match ended {
         Ok(Ok(Ended::Called { outcome, misconfigured, retry_after })) => {
@@ -80,7 +81,8 @@ async fn give_back(engine: &Arc<Engine>, lane: &Lane, delivery: &Delivery, due: 
     engine.writer.send(Op::Release(vec![(delivery.clone(), due)])).await;
 }
 
-async fn attempt(engine: &Arc<Engine>, lane: &Arc<Lane>, d: &mut Delivery, opened: bool) -> Result<Ended> {
+async fn attempt(engine: &Arc<Engine>, lane: &Arc<Lane>, d: &mut Delivery, how: How) -> Result<Ended> {
+    let opened = how == How::Opened;
     let now = engine.clock.now();
     let tenant = engine.tenants.get(&d.tenant).await?;
     if d.status == Status::Sending && !opened {
@@ -94,12 +96,10 @@ async fn attempt(engine: &Arc<Engine>, lane: &Arc<Lane>, d: &mut Delivery, opene
         if opened {
             return Ok(Ended::Later(now));
         }
+        return around(engine, &tenant, d, "disabled_by_operator", now).await;
     }
-    if !opened {
-        let stranded = lane.state().stranded(now, engine.patience());
-        if let Some(reason) = stranded {
-            return around(engine, &tenant, d, reason, now).await;
-        }
+    if let How::Around(reason) = how {
+        return around(engine, &tenant, d, reason, now).await;
     }
     if tenant.has_suppressions
         && let Some(address) = &d.address

@@ -177,7 +177,8 @@ on_each_store!(outside_the_window_another_channel_is_taken_and_an_answer_opens_i
     app.deliver_due().await;
     let found = shop.find(&alone).await;
     assert_eq!((&found["status"], &found["reason"]), (&json!("failed"), &json!("outside_whatsapp_window")));
-    assert_eq!(found["attempts"], json!([]), "nothing was asked of the provider");
+    assert_eq!(found["attempts"][0]["outcome"], "not_sent");
+    assert_eq!(meta.sent().len(), 0);
     assert_eq!(shop.find(&chained).await["channel"], "sms");
     ana_writes(&app, &meta, &hook).await;
     let open = shop.send(&to_ana(json!(["whatsapp"]))).await;

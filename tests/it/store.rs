@@ -2,6 +2,7 @@
 //! makes of it is not what the other does until it was tried.
 
 mod batches;
+mod callbacks;
 mod lanes;
 mod notifications;
 mod people;
