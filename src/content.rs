@@ -18,6 +18,9 @@ pub struct Content {
     pub actions: Vec<Action>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attachments: Vec<StoredAttachment>,
+    /// Seconds after which a message that was sent but not reported as delivered goes on by the next channel.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fallback_after: Option<u32>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -35,6 +35,12 @@ pub fn fold_accents(text: &str) -> String {
     folded
 }
 
+/// The text without its accents, where that saves a segment.
+pub fn cheaper(text: String) -> String {
+    let folded = fold_accents(&text);
+    if segments(&folded).segments < segments(&text).segments { folded } else { text }
+}
+
 /// Segments needed when a character is never split between two (an escape pair, a surrogate pair).
 fn pack(text: &str, units: impl Fn(char) -> usize, alone: usize, joined: usize) -> usize {
     if text.chars().map(&units).sum::<usize>() <= alone {

@@ -5,6 +5,8 @@ mod describe;
 mod layers;
 mod values;
 
+pub use values::read_duration;
+
 #[cfg(test)]
 mod tests;
 

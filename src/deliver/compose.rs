@@ -9,6 +9,7 @@ use plugin_api::{AddressKind, ApprovedForm, Attachment, Host, Message};
 use serde_json::Value;
 
 use crate::content::{AttachmentSource, Body, Content, Recipient, StoredAttachment};
+use crate::sms;
 use crate::status::Category;
 use crate::store::notifications::Delivery;
 use crate::template::{Parts, Templates};
@@ -106,7 +107,7 @@ fn with_link<'a>(content: &'a Content, url: Option<&str>) -> Cow<'a, Content> {
             let mut fields = fields.clone();
             fields.insert("unsubscribeUrl".into(), url.into());
             let data = Arc::new(Value::Object(fields));
-            Cow::Owned(Content { body: content.body.clone(), data, actions: vec![], attachments: vec![] })
+            Cow::Owned(Content { data, ..content.clone() })
         }
         _ => Cow::Borrowed(content),
     }
@@ -167,6 +168,22 @@ pub struct Text {
 
 /// Renders content for one recipient on one channel; also what `dryRun` shows.
 pub fn render(
+    templates: &Templates,
+    tenant: &Tenant,
+    account: &Account,
+    channel: &str,
+    branch: Option<&str>,
+    recipient: &Recipient,
+    content: &Content,
+) -> Result<Text, ComposeError> {
+    let mut rendered = parts(templates, tenant, account, channel, branch, recipient, content)?;
+    if channel == "sms" && tenant.levels(branch).find(|s| s.accent_folding.as_ref()).is_some_and(|f| *f.value) {
+        rendered.text = sms::cheaper(rendered.text);
+    }
+    Ok(rendered)
+}
+
+fn parts(
     templates: &Templates,
     tenant: &Tenant,
     account: &Account,

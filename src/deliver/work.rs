@@ -88,6 +88,9 @@ async fn attempt(engine: &Arc<Engine>, lane: &Arc<Lane>, d: &mut Delivery, how: 
     if d.status == Status::Sending && !opened {
         return interrupted(engine, &tenant, d, now).await;
     }
+    if d.status == Status::Sent {
+        return undelivered(engine, &tenant, d, now).await;
+    }
     if let Some(reason) = too_late(d, now) {
         return settle(engine, d, Status::Expired, reason, now).await;
     }
@@ -155,7 +158,8 @@ async fn attempt(engine: &Arc<Engine>, lane: &Arc<Lane>, d: &mut Delivery, how: 
     crate::failpoint::reach("before_call");
     message.attempt = d.attempts;
     message.began_at = d.step_began_at.unwrap_or(now).to_system();
-    call(engine, &tenant, account, channel.as_ref(), d, &message, after_unknown).await
+    let patience = patience(engine, &tenant, account, d, &content);
+    call(engine, &tenant, account, channel.as_ref(), d, &message, Calling { after_unknown, patience }).await
 }
 
 /// Opens the attempt: after this, and only after this, the provider may be called.
@@ -175,6 +179,38 @@ async fn open(engine: &Engine, account: &Account, d: &mut Delivery, now: Timesta
     Ok(opened)
 }
 
+/// What is known before a call of what follows it.
+struct Calling {
+    /// This is the one retry after an unknown outcome.
+    after_unknown: bool,
+    /// How long to wait for a report of delivery before the next channel is tried.
+    patience: Option<Duration>,
+}
+
+/// Only where a report can come and another channel could take over.
+fn patience(engine: &Engine, tenant: &Tenant, account: &Account, d: &Delivery, content: &Content) -> Option<Duration> {
+    let after = content.fallback_after.filter(|_| account.provider.callbacks)?;
+    engine.next_step(tenant, d, Around::Channel)?;
+    Some(Duration::from_secs(after.into()))
+}
+
+/// It was sent, but nobody has reported it as delivered in the time it had: the next channel, if it is still wanted.
+async fn undelivered(engine: &Engine, tenant: &Tenant, d: &Delivery, now: Timestamp) -> Result<Ended> {
+    let next = engine.next_step(tenant, d, Around::Channel).filter(|_| d.expires_at.is_none_or(|at| now < at));
+    let finished = match next {
+        Some(next) => Finished {
+            next: Some(next),
+            due_at: Some(now),
+            reason: Some("not_delivered".into()),
+            event: Some(("fell_back", format!("{}: not reported as delivered in time", d.lane))),
+            ..Finished::bare(d.clone(), Status::Queued, now)
+        },
+        None => Finished::bare(d.clone(), Status::Sent, now),
+    };
+    engine.writer.send(Op::Finish(Box::new(finished))).await;
+    Ok(Ended::Quiet)
+}
+
 async fn call(
     engine: &Arc<Engine>,
     tenant: &Tenant,
@@ -182,7 +218,7 @@ async fn call(
     channel: &dyn plugin_api::Channel,
     d: &mut Delivery,
     message: &Message,
-    after_unknown: bool,
+    calling: Calling,
 ) -> Result<Ended> {
     let watch = Instant::now();
     let sent = match tokio::time::timeout(account.call_span(&engine.config.load()), channel.send(message)).await {
@@ -201,8 +237,11 @@ async fn call(
         "attempt"
     );
     match sent {
-        Ok(receipt) => accepted(engine, account, d, message, receipt, now).await,
-        Err(error) => refused(engine, tenant, account, d, error, after_unknown, now).await,
+        Ok(receipt) => {
+            let due = calling.patience.map(|patience| now.plus(patience));
+            accepted(engine, account, d, message, receipt, due, now).await
+        }
+        Err(error) => refused(engine, tenant, account, d, error, calling.after_unknown, now).await,
     }
 }
 
@@ -212,6 +251,7 @@ async fn accepted(
     d: &Delivery,
     message: &Message,
     receipt: Receipt,
+    due_at: Option<Timestamp>,
     now: Timestamp,
 ) -> Result<Ended> {
     let captured = (account.provider.name == crate::plugins::SANDBOX).then(|| {
@@ -224,6 +264,7 @@ async fn accepted(
     });
     let finished = Finished {
         status: Status::Sent,
+        due_at,
         message_id: receipt.message_id.clone(),
         attempt: Some(AttemptRecord {
             provider: account.provider.name.clone(),

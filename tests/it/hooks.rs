@@ -267,3 +267,30 @@ on_each_store!(an_account_at_fault_hands_over_to_the_next_one, async |app: TestA
     app.advance(Duration::from_mins(3)).await;
     assert_eq!(shop.status(&waiting).await, "sent");
 });
+
+on_each_store!(without_a_report_of_delivery_the_next_channel_follows_in_its_time, async |app: TestApp| {
+    let meta = MetaDouble::start().await;
+    let (shop, hook) = shop_with(&app, &meta).await;
+    ana_writes(&app, &meta, &hook).await;
+    let mut body = to_ana(json!(["whatsapp", "sms"]));
+    body["fallbackAfter"] = json!("2h");
+    let (silent, told) = (shop.send(&body).await, shop.send(&body).await);
+    app.deliver_due().await;
+    let message = shop.find(&told).await["messageId"].as_str().unwrap().to_owned();
+    app.take(&meta.callback(&hook, &[meta.status(&message, "delivered")])).await;
+    app.advance(Duration::from_mins(119)).await;
+    assert_eq!(shop.status(&silent).await, "sent");
+    assert_eq!(shop.captured().await.len(), 0);
+    app.advance(Duration::from_mins(1)).await;
+    let found = shop.find(&silent).await;
+    assert_eq!((&found["status"], &found["channel"]), (&json!("sent"), &json!("sms")));
+    assert_eq!((shop.status(&told).await.as_str(), shop.captured().await.len()), ("delivered", 1));
+    assert!(events(&shop, &silent).await.contains(&"fell_back".to_owned()));
+    // The last channel of the chain has nobody behind it.
+    app.advance(Duration::from_hours(3)).await;
+    assert_eq!(shop.captured().await.len(), 1);
+    for wrong in ["1s", "8d", "soon"] {
+        body["fallbackAfter"] = json!(wrong);
+        shop.post("/v1/notify", &body).await.is_problem(422, "validation");
+    }
+});
