@@ -23,7 +23,7 @@ use crate::template::Templates;
 use crate::tenant::{Tenant, Tenants};
 use crate::writer::{Events, Finished, LoadOp, Op, ReportOp, Writer};
 
-pub use compose::{ComposeError, compose, render, with_name};
+pub use compose::{ComposeError, OUTSIDE_WINDOW, compose, form, render, with_name};
 pub use fallback::Around;
 
 type LaneMap = HashMap<TenantId, HashMap<Arc<str>, Arc<Lane>>>;

@@ -136,13 +136,21 @@ impl Tenant {
     /// What is known of a delivery's recipient on this account.
     pub async fn known(&self, db: &Db, account: &Account, d: &Delivery, now: Timestamp) -> Result<Known> {
         let memory = self.memory(db, account, d).await?;
-        Ok(Known { memory, window_open: self.window_open(db, account, d, now).await? })
+        let window_open = self.window_open(db, account, (&d.channel, d.address.as_deref()), now).await?;
+        Ok(Known { memory, window_open })
     }
 
-    async fn window_open(&self, db: &Db, account: &Account, d: &Delivery, now: Timestamp) -> Result<bool> {
-        match (account.provider.window_hours, &d.address) {
+    /// Whether free text may be sent to this address now; always so for accounts without a window.
+    pub async fn window_open(
+        &self,
+        db: &Db,
+        account: &Account,
+        (channel, address): (&str, Option<&str>),
+        now: Timestamp,
+    ) -> Result<bool> {
+        match (account.provider.window_hours, address) {
             (Some(hours), Some(address)) => {
-                let last = last_inbound(&db.pool, &self.id, &d.channel, address).await?;
+                let last = last_inbound(&db.pool, &self.id, channel, address).await?;
                 Ok(last.is_some_and(|at| now.since(at) < Duration::from_secs(3600 * u64::from(hours))))
             }
             _ => Ok(true),

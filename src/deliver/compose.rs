@@ -114,7 +114,7 @@ fn with_link<'a>(content: &'a Content, url: Option<&str>) -> Cow<'a, Content> {
 }
 
 /// The approved form of a template, where the provider takes such forms.
-fn form(
+pub fn form(
     templates: &Templates,
     tenant: &Tenant,
     account: &Account,

@@ -180,6 +180,12 @@ on_each_store!(outside_the_window_another_channel_is_taken_and_an_answer_opens_i
     assert_eq!(found["attempts"][0]["outcome"], "not_sent");
     assert_eq!(meta.sent().len(), 0);
     assert_eq!(shop.find(&chained).await["channel"], "sms");
+    let mut explained = to_ana(json!(["whatsapp", "sms"]));
+    explained["dryRun"] = json!(true);
+    let shown = shop.post("/v1/notify", &explained).await.expect(200);
+    let considered = json!({"channel": "whatsapp", "taken": false, "reason": "outside_whatsapp_window"});
+    assert_eq!(shown["notifications"][0]["channels"][0], considered);
+    assert_eq!(shown["notifications"][0]["steps"].as_array().unwrap().len(), 1);
     ana_writes(&app, &meta, &hook).await;
     let open = shop.send(&to_ana(json!(["whatsapp"]))).await;
     app.deliver_due().await;
