@@ -141,7 +141,7 @@ async fn run<S: Subject>(app: &App, tenant: &Tenant, subject: &S, format: Format
     let _turn = app.imports.try_acquire().map_err(|_| {
         Error::refused("overloaded", "too many imports are under way; send the file again when one has ended")
     })?;
-    let mut conn = app.db.connect().await?;
+    let mut conn = app.db.connect_for_growing().await?;
     let now = app.now();
     let mut import = ImportRow {
         id: ImportId::fresh(),

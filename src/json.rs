@@ -46,7 +46,7 @@ where
 
 /// As [`parse`], for an object that was already read, such as a body's free-form part.
 pub fn from_value<T: DeserializeOwned>(value: serde_json::Value) -> Result<T, BodyError> {
-    read_with_path(value)
+    object(&value).or_else(|_| read_with_path(value))
 }
 
 /// For `deserialize_with` on a field that is a struct. serde also reads a struct from an array of its fields in order;

@@ -246,13 +246,31 @@ fn not_erased(contact: Contact) -> Result<Contact> {
 pub(super) async fn delete(State(app): State<Arc<App>>, Manager(tenant): Manager, Id(id): Id) -> Result<StatusCode> {
     let now = app.now();
     let mut conn = app.db.pool.acquire().await?;
+    // What waits goes first, and once more in the end: what the person was sent meanwhile still names them.
+    if let Some(found) = store::find(&mut *conn, &tenant, &id, now).await?.filter(|f| f.contact.erased_at.is_none()) {
+        forget_waiting(&mut conn, &tenant, &found.contact, now).await?;
+    }
     let mut alone = begin_alone(&mut conn, app.db.engine, &tenant).await?;
     let found = store::find(&mut *alone, &tenant, &id, now).await?.ok_or(Error::NotFound)?;
-    if found.contact.erased_at.is_none() {
-        store::erase(&mut alone, &tenant, &found.contact, now).await?;
-        commit_alone(alone).await?;
+    if found.contact.erased_at.is_some() {
+        return Ok(StatusCode::NO_CONTENT);
     }
+    store::erase(&mut alone, &tenant, &found.contact, now).await?;
+    commit_alone(alone).await?;
+    forget_waiting(&mut conn, &tenant, &found.contact, now).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+async fn forget_waiting(
+    conn: &mut sqlx::AnyConnection,
+    tenant: &TenantId,
+    contact: &Contact,
+    now: Timestamp,
+) -> Result<()> {
+    for notification in store::waiting(&mut *conn, tenant, contact).await? {
+        store::forget_waiting(&mut *conn, tenant, &contact.id, &notification, now).await?;
+    }
+    Ok(())
 }
 
 /// A line of the history.

@@ -108,8 +108,9 @@ pub async fn before(
     static SQL: PerEngine = PerEngine::new();
     let sql = SQL.get(engine, || {
         format!(
-            "select a.external_id, a.contact_id, a.status, a.created_at, a.import_mark, a.import_line from {} \
-             join appointments a on a.tenant_id = $2 and a.external_id = v.x",
+            "with v as materialized (select $2 as t, x from {}) \
+             select a.external_id, a.contact_id, a.status, a.created_at, a.import_mark, a.import_line \
+             from v cross join appointments a where a.tenant_id = v.t and a.external_id = v.x",
             engine.rows("x text")
         )
     });
@@ -255,13 +256,14 @@ pub async fn tally(
     // costs what everybody costs.
     let sql = SQL.get(engine, || {
         format!(
-            "update contacts set appointments = contacts.appointments + v.n, completed = contacts.completed + v.co, \
+            "with v as materialized (select $2 as t, id, n, co, ca, ns from {}) \
+             update contacts set appointments = contacts.appointments + v.n, completed = contacts.completed + v.co, \
              cancelled = contacts.cancelled + v.ca, no_shows = contacts.no_shows + v.ns, \
-             last_at = (select max(a.starts_at) from appointments a where a.tenant_id = $2 and a.contact_id = v.id \
+             last_at = (select max(a.starts_at) from appointments a where a.tenant_id = v.t and a.contact_id = v.id \
                 and a.starts_at <= $3 and a.status not in ('CANCELLED', 'NO_SHOW')), \
-             next_at = (select min(a.starts_at) from appointments a where a.tenant_id = $2 and a.contact_id = v.id \
+             next_at = (select min(a.starts_at) from appointments a where a.tenant_id = v.t and a.contact_id = v.id \
                 and a.starts_at > $3 and a.status not in ('CANCELLED', 'NO_SHOW')) \
-             from {} where contacts.tenant_id = $2 and contacts.contact_id = v.id",
+             from v where contacts.tenant_id = v.t and contacts.contact_id = v.id",
             engine.rows("id text, n bigint, co bigint, ca bigint, ns bigint")
         )
     });

@@ -169,6 +169,10 @@ pub struct Found {
 }
 
 /// Everybody whom these keys could mean.
+///
+/// Sets are looked up from their side, key by key, and not by walking through a tenant's people: for SQLite the order
+/// of a `cross join` is an order, and behind a materialized row PostgreSQL does not see that the tenant is one and the
+/// same, which makes it look tempting to read all of it.
 pub async fn lookup(
     db: impl AnyExecutor<'_>,
     engine: Engine,
@@ -179,14 +183,15 @@ pub async fn lookup(
     let sql = SQL.get(engine, || {
         let columns = format!("{COLUMNS}, c.import_mark, c.import_line");
         format!(
-            "with v as materialized (select n, x, p, e from {}) \
-             select v.n as n, cast(0 as bigint) as found_by, {columns} from v join contacts c \
-             on c.tenant_id = $2 and c.external_id = v.x \
+            "with v as materialized (select $2 as t, n, x, p, e from {}) \
+             select v.n as n, cast(0 as bigint) as found_by, {columns} from v cross join contacts c \
+             where c.tenant_id = v.t and c.external_id = v.x \
              union all \
-             select v.n, cast(1 as bigint), {columns} from v join contacts c on c.tenant_id = $2 and c.phone = v.p \
+             select v.n, cast(1 as bigint), {columns} from v cross join contacts c \
+             where c.tenant_id = v.t and c.phone = v.p \
              union all \
-             select v.n, cast(2 as bigint), {columns} from v join contacts c \
-             on c.tenant_id = $2 and c.email is not null and lower(c.email) = v.e",
+             select v.n, cast(2 as bigint), {columns} from v cross join contacts c \
+             where c.tenant_id = v.t and c.email is not null and lower(c.email) = v.e",
             engine.rows("n bigint, x text, p text, e text")
         )
     });
@@ -220,12 +225,12 @@ pub async fn resolve(
     static SQL: PerEngine = PerEngine::new();
     let sql = SQL.get(engine, || {
         format!(
-            "with v as materialized (select k from {}) \
-             select v.k as k, cast(1 as bigint) as weight, {COLUMNS} from v join contacts c \
-             on c.tenant_id = $2 and c.external_id = v.k where c.erased_at is null \
+            "with v as materialized (select $2 as t, k from {}) \
+             select v.k as k, cast(1 as bigint) as weight, {COLUMNS} from v cross join contacts c \
+             where c.tenant_id = v.t and c.external_id = v.k and c.erased_at is null \
              union all \
-             select v.k, cast(2 as bigint), {COLUMNS} from v join contacts c \
-             on c.tenant_id = $2 and c.contact_id = v.k where c.erased_at is null order by 2",
+             select v.k, cast(2 as bigint), {COLUMNS} from v cross join contacts c \
+             where c.tenant_id = v.t and c.contact_id = v.k and c.erased_at is null order by 2",
             engine.rows("k text")
         )
     });
@@ -326,8 +331,9 @@ pub async fn standings(
     static SQL: PerEngine = PerEngine::new();
     let sql = SQL.get(engine, || {
         format!(
-            "select c.contact_id, c.preferences, c.consents from {} join contacts c \
-             on c.tenant_id = $2 and c.contact_id = v.id",
+            "with v as materialized (select $2 as t, id from {}) \
+             select c.contact_id, c.preferences, c.consents from v cross join contacts c \
+             where c.tenant_id = v.t and c.contact_id = v.id",
             engine.rows("id text")
         )
     });
@@ -344,9 +350,53 @@ pub async fn standings(
         .collect()
 }
 
-/// Forgets a person: everything that says who it was, here and in what they were sent. The row, its figures and the
-/// counts of notifications stay; what waited for them is cancelled; suppressions of their addresses stay, or the next
-/// import would write to them again. To be run in a transaction.
+/// What a notification keeps of an erased recipient: the contact's id, `$2`. What waited is cancelled; an open call
+/// can't be called back, but whatever would come after it has nobody to go to.
+const FORGET: &str = "update notifications set recipient = '{\"contactId\":\"' || $2 || '\"}', contact_id = $2, \
+    address = null, content = case when content is null then null else '{\"message\":\"\"}' end, \
+    reason = case when status in ('scheduled', 'queued') then 'contact_erased' else reason end, \
+    due_at = case when status in ('scheduled', 'queued') then null else due_at end, \
+    lease_token = case when status in ('scheduled', 'queued') then null else lease_token end, \
+    status = case when status in ('scheduled', 'queued') then 'cancelled' else status end, updated_at = $3 \
+    where tenant_id = $1 and ";
+
+/// A person's notifications that still wait for something.
+pub async fn waiting(db: impl AnyExecutor<'_>, tenant: &TenantId, contact: &Contact) -> StoreResult<Vec<String>> {
+    let rows = query(
+        "select notification_id from notifications where tenant_id = $1 and due_at is not null \
+         and (contact_id = $2 or address = $3 or address = $4)",
+    )
+    .bind(tenant.as_str())
+    .bind(contact.id.as_str())
+    .bind(contact.phone.as_deref())
+    .bind(contact.email.as_deref())
+    .fetch_all(db)
+    .await?;
+    rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
+}
+
+/// Takes a person out of a notification that waits. On its own, not in a transaction with others: the one task that
+/// writes what sending produces takes many such rows at once, in an order of its own.
+pub async fn forget_waiting(
+    db: impl AnyExecutor<'_>,
+    tenant: &TenantId,
+    contact: &ContactId,
+    notification: &str,
+    now: Timestamp,
+) -> StoreResult<()> {
+    query(AssertSqlSafe(format!("{FORGET} notification_id = $4")))
+        .bind(tenant.as_str())
+        .bind(contact.as_str())
+        .bind(now.0)
+        .bind(notification)
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+/// Forgets a person: everything that says who it was, here and in what they were sent, but for what still waits. The
+/// row, its figures and the counts of notifications stay; so do suppressions of their addresses, or the next import
+/// would write to them again. To be run in a transaction.
 pub async fn erase(conn: &mut AnyConnection, tenant: &TenantId, contact: &Contact, now: Timestamp) -> StoreResult<()> {
     let (id, phone, email) = (contact.id.as_str(), contact.phone.as_deref(), contact.email.as_deref());
     let done = query(
@@ -371,13 +421,13 @@ pub async fn erase(conn: &mut AnyConnection, tenant: &TenantId, contact: &Contac
     // First what hangs on the notifications, while they can still be found by address.
     let theirs = "(n.contact_id = $2 or n.address = $3 or n.address = $4)";
     for text in [
+        "delete from dedupe_keys where tenant_id = $1 and recipient in ($2, $3, $4)",
+        "delete from recipient_memory where tenant_id = $1 and address in ($2, $3, $4)",
         "delete from sandbox_messages where tenant_id = $1 and notification_id in \
          (select n.notification_id from notifications n where n.tenant_id = $1 and {theirs})",
         "update idempotency_keys set response = '{\"success\":true,\"logId\":\"' || request_id || \
          '\",\"messageId\":null,\"notifications\":[]}' where tenant_id = $1 and response is not null and request_id in \
          (select n.request_id from notifications n where n.tenant_id = $1 and {theirs})",
-        "delete from recipient_memory where tenant_id = $1 and address in ($2, $3, $4)",
-        "delete from dedupe_keys where tenant_id = $1 and recipient in ($2, $3, $4)",
     ] {
         query(AssertSqlSafe(text.replace("{theirs}", theirs)))
             .bind(tenant.as_str())
@@ -387,23 +437,13 @@ pub async fn erase(conn: &mut AnyConnection, tenant: &TenantId, contact: &Contac
             .execute(&mut *conn)
             .await?;
     }
-    // An open call can't be called back; whatever would come after it has nobody to go to.
-    query(
-        "update notifications set recipient = '{\"contactId\":\"' || $2 || '\"}', address = null, \
-         content = case when content is null then null else '{\"message\":\"\"}' end, \
-         reason = case when status in ('scheduled', 'queued') then 'contact_erased' else reason end, \
-         due_at = case when status in ('scheduled', 'queued') then null else due_at end, \
-         lease_token = case when status in ('scheduled', 'queued') then null else lease_token end, \
-         status = case when status in ('scheduled', 'queued') then 'cancelled' else status end, \
-         contact_id = $2, updated_at = $5 \
-         where tenant_id = $1 and (contact_id = $2 or address = $3 or address = $4)",
-    )
-    .bind(tenant.as_str())
-    .bind(id)
-    .bind(phone)
-    .bind(email)
-    .bind(now.0)
-    .execute(&mut *conn)
-    .await?;
+    query(AssertSqlSafe(format!("{FORGET} due_at is null and (contact_id = $2 or address = $4 or address = $5)")))
+        .bind(tenant.as_str())
+        .bind(id)
+        .bind(now.0)
+        .bind(phone)
+        .bind(email)
+        .execute(&mut *conn)
+        .await?;
     Ok(())
 }

@@ -110,6 +110,16 @@ impl Db {
         }
     }
 
+    /// As [`Db::connect`], for a task whose tables grow under its hands: a plan made for an empty table would serve a
+    /// full one badly, so each batch gets its own.
+    pub async fn connect_for_growing(&self) -> StoreResult<AnyConnection> {
+        let mut conn = self.connect().await?;
+        if self.engine == Engine::Postgres {
+            query("set plan_cache_mode = force_custom_plan").execute(&mut conn).await?;
+        }
+        Ok(conn)
+    }
+
     /// What time the server has; PostgreSQL only.
     pub async fn server_time(&self) -> StoreResult<Timestamp> {
         let ms: i64 = query_scalar("select cast(extract(epoch from clock_timestamp()) * 1000 as bigint)")

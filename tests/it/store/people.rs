@@ -103,6 +103,8 @@ on_each_db!(people_are_looked_up_set_by_set, async |db: &Db| {
     let resolved = contacts::resolve(pool, db.engine, &a, &["c1", "x-c1", "c9"]).await.unwrap();
     let resolved: HashMap<&str, &str> = resolved.iter().map(|(k, c)| (k.as_str(), c.id.as_str())).collect();
     assert_eq!(resolved, HashMap::from([("c1", "c1"), ("x-c1", "c1")]), "an id goes before an equal external id");
+    let mut own = db.connect_for_growing().await.unwrap();
+    assert_eq!(contacts::lookup(&mut own, db.engine, &a, &keys).await.unwrap().len(), 4, "whatever the plan");
     let standings = contacts::standings(pool, db.engine, &a, &["c1", "c9", "x-c1"]).await.unwrap();
     assert_eq!(standings.len(), 1);
     assert_eq!((standings[0].id.as_str(), &standings[0].consents), ("c1", &vec![said("sms", false)]));
@@ -214,6 +216,37 @@ on_each_db!(an_erased_person_leaves_counts_and_nothing_else, async |db: &Db| {
     assert!(contacts::list(&db.pool, &a, &Filter::default(), 9, NOW).await.unwrap().is_empty());
     assert!(contacts::resolve(&db.pool, db.engine, &a, &["c1"]).await.unwrap().is_empty());
     assert_eq!(consents::list(&db.pool, &a, &ana.id, None, 9).await.unwrap()[0].consent.source, "erased");
+});
+
+on_each_db!(what_waits_for_an_erased_person_is_cancelled_and_an_open_call_left, async |db: &Db| {
+    let (a, pool) = (tenant(db, "a").await, &db.pool);
+    let ana = contact("c1", Some("+523331234567"), Some("ana@x.example"));
+    let recipient = r#"{"name":"Ana","phone":"+523331234567"}"#;
+    let row = |changes: Value| {
+        let mut row = json!({"recipient": recipient, "address": "+523331234567"});
+        row.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+        row
+    };
+    insert(db, "n1", row(json!({"lease_token": "t", "attempts": 1}))).await;
+    insert(db, "n2", row(json!({"status": "sending", "lease_token": "t", "attempts": 1}))).await;
+    insert(db, "n3", row(json!({"contact_id": "c1", "address": "other@x.example", "status": "scheduled"}))).await;
+    insert(db, "n4", row(json!({"status": "sent", "due_at": null}))).await;
+    insert(db, "n5", json!({"address": "+523300000000"})).await;
+    let mut waiting = contacts::waiting(pool, &a, &ana).await.unwrap();
+    waiting.sort();
+    assert_eq!(waiting, ["n1", "n2", "n3"]);
+    for notification in &waiting {
+        contacts::forget_waiting(pool, &a, &ana.id, notification, later(5)).await.unwrap();
+    }
+    for (id, status, due) in
+        [("n1", Status::Cancelled, None), ("n2", Status::Sending, Some(NOW)), ("n3", Status::Cancelled, None)]
+    {
+        let found = find(db, id).await;
+        assert_eq!((found.status, found.due_at), (status, due), "{id}");
+        assert_eq!((found.recipient.contact_id.as_deref(), found.recipient.name), (Some("c1"), None), "{id}");
+    }
+    assert_eq!(find(db, "n4").await.recipient.name.as_deref(), Some("Ana"), "it does not wait");
+    assert_eq!(find(db, "n5").await.status, Status::Queued, "it is another's");
 });
 
 on_each_db!(imports_are_remembered_with_what_they_refused, async |db: &Db| {
