@@ -35,7 +35,7 @@ use store::TestStore;
 
 const OPERATOR_KEY: &str = "operator-key-of-the-benchmark";
 /// Rows a commit, as the import has them.
-const COMMIT: usize = 500;
+const COMMIT: usize = 1000;
 
 fn main() {
     // Cargo adds a `--bench` of its own.

@@ -74,8 +74,8 @@ impl Broken {
 const LONGEST_ROW: usize = 64 * 1024;
 /// Rows a transaction: large enough that statements and commits cost little, small enough that nobody else's write
 /// waits long.
-const ROWS: usize = 500;
-const BYTES: usize = 512 * 1024;
+const ROWS: usize = 1000;
+const BYTES: usize = 1024 * 1024;
 /// So much of a file is read between two looks at whether a batch is full.
 const PIECE: usize = 16 * 1024;
 /// A file of which so many rows are refused is the wrong file.
