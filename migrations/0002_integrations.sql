@@ -17,7 +17,7 @@ create table recipient_memory (
     memory text not null,              -- JSON, opaque to the core
     updated_at bigint not null,
     primary key (tenant_id, account, address)
-);
+) /* sqlite: without rowid */;
 
 -- Addresses that must not be written to.
 create table suppressions (

@@ -64,7 +64,7 @@ impl App {
         let db = Db::open(config.store.url.expose()).await?;
         let keyring = Arc::new(Keyring::load_or_create(&config.secrets.key_file).context("secrets.key_file")?);
         let tokens = Verifier::new(&config.auth)?;
-        let plugins = Arc::new(Registry::native()?);
+        let plugins = Arc::new(Registry::load(config.paths.plugins.as_deref())?);
         check_channels(&config, &plugins)?;
         let templates = Arc::new(match &config.paths.templates {
             Some(folder) => Templates::with_overlay(folder)?,
@@ -168,6 +168,13 @@ impl App {
         self.ready.store(ready, std::sync::atomic::Ordering::Relaxed);
     }
 
+    /// Puts other channels in the place of those there are. Accounts whose plugin changed are opened anew; calls under
+    /// way end as they began.
+    pub fn exchange_plugins(&self, fresh: Registry) {
+        self.plugins.replace(fresh);
+        self.tenants.refresh_all();
+    }
+
     /// Puts a freshly read configuration in force; what needs a restart keeps its old value and is named in the log.
     pub fn reload(&self, fresh: Config) {
         let old = self.config.load_full();
@@ -176,6 +183,7 @@ impl App {
         }
         let mut merged = (*old).clone();
         merged.channels = fresh.channels;
+        merged.paths.plugins = fresh.paths.plugins;
         self.config.store(Arc::new(merged));
         self.engine.stir();
         tracing::info!("configuration reloaded");
@@ -226,8 +234,9 @@ fn host(config: &Config, names: Names) -> Host {
 /// A switch for a channel that does not exist is a typing mistake.
 pub fn check_channels(config: &Config, plugins: &Registry) -> anyhow::Result<()> {
     for name in config.channels.keys() {
-        if plugins.manifest(name).is_none() {
-            let nearest = crate::suggest::nearest(name, plugins.names())
+        if !plugins.has(name) {
+            let known = plugins.names();
+            let nearest = crate::suggest::nearest(name, known.iter().map(|n| &**n))
                 .map(|n| format!(" (did you mean \"{n}\"?)"))
                 .unwrap_or_default();
             anyhow::bail!("channels.{name}: there is no such channel{nearest}");

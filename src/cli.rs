@@ -1,6 +1,7 @@
 //! The command line: arguments, exit codes, and where output goes.
 
 mod admin;
+mod plugin;
 mod send;
 mod serve;
 
@@ -62,6 +63,9 @@ enum Command {
     /// Channels
     #[command(subcommand)]
     Channels(ChannelsCommand),
+    /// Channels that scripts describe
+    #[command(subcommand)]
+    Plugin(PluginCommand),
     /// Send a notification through the running server
     Send(SendArguments),
 }
@@ -133,6 +137,15 @@ enum ChannelsCommand {
         tenant: Option<String>,
         /// One channel; all of them when left out
         channel: Option<String>,
+    },
+}
+
+#[derive(Subcommand)]
+enum PluginCommand {
+    /// Try a plugin's folder without a network: manifest, script, and cases.json; exit code 78 when one is wrong
+    Check {
+        /// The folder with plugin.toml and plugin.rhai
+        dir: PathBuf,
     },
 }
 
@@ -249,6 +262,9 @@ fn run(arguments: Arguments) -> Done {
     if let Command::Demo { port, data } = &arguments.command {
         return runtime()?.block_on(crate::demo::run(*port, data.clone(), json));
     }
+    if let Command::Plugin(PluginCommand::Check { dir }) = &arguments.command {
+        return runtime()?.block_on(plugin::check(dir, json));
+    }
     let loaded = load(&arguments);
     if let Command::Config(ConfigCommand::Check) = arguments.command {
         return admin::config_check(loaded, json);
@@ -263,7 +279,7 @@ fn run(arguments: Arguments) -> Done {
             Command::Key(command) => admin::key(config, command, json).await,
             Command::Channels(command) => admin::channels(config, command, json).await,
             Command::Send(command) => send::send(config, command, json).await,
-            Command::Demo { .. } => Ok(()),
+            Command::Demo { .. } | Command::Plugin(_) => Ok(()),
         }
     })
 }

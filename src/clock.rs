@@ -32,6 +32,11 @@ impl Timestamp {
         Utc.timestamp_millis_opt(self.0).single().unwrap_or_default()
     }
 
+    pub fn from_system(time: SystemTime) -> Self {
+        let ms = time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_millis());
+        Self(i64::try_from(ms).unwrap_or(i64::MAX))
+    }
+
     pub fn to_system(self) -> SystemTime {
         UNIX_EPOCH + Duration::from_millis(u64::try_from(self.0).unwrap_or(0))
     }

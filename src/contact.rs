@@ -252,7 +252,7 @@ fn unknown_channel(pointer: &str, channel: &str, rules: &Rules<'_>) -> Option<Fa
     if rules.app.plugins.manifest(channel).is_some() {
         return None;
     }
-    let known: Vec<_> = rules.app.plugins.names().collect();
+    let known: Vec<_> = rules.app.plugins.names();
     let detail = format!("there is no such channel; there are: {}", known.join(", "));
     Some(Fault::new(pointer, "unknown_channel", detail))
 }

@@ -18,6 +18,9 @@ pub struct Content {
     pub actions: Vec<Action>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attachments: Vec<StoredAttachment>,
+    /// Seconds after which a message that was sent but not reported as delivered goes on by the next channel.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fallback_after: Option<u32>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -43,6 +46,9 @@ pub struct Literal {
     /// E-mail only, from an allow-list of names.
     #[serde(default, skip_serializing_if = "std::collections::BTreeMap::is_empty")]
     pub headers: std::collections::BTreeMap<String, String>,
+    /// E-mail only: with a link to unsubscribe from marketing, which e-mails of that category have anyway.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unsubscribe: bool,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

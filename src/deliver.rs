@@ -1,6 +1,7 @@
 //! Delivery: lanes are filled, calls are made, outcomes are recorded and decided upon.
 
 mod compose;
+mod fallback;
 mod work;
 
 use std::collections::HashMap;
@@ -16,14 +17,34 @@ use crate::ids::{NotificationId, TenantId};
 use crate::lane::{Admission, Lane};
 use crate::status::Status;
 use crate::store::Db;
+use crate::store::callbacks::kept_reports_any_tenant;
 use crate::store::notifications::Delivery;
 use crate::template::Templates;
-use crate::tenant::Tenants;
-use crate::writer::{Finished, LoadOp, Op, Writer};
+use crate::tenant::{Tenant, Tenants};
+use crate::writer::{Events, Finished, LoadOp, Op, ReportOp, Writer};
 
-pub use compose::{ComposeError, compose, render, with_name};
+pub use compose::{ComposeError, OUTSIDE_WINDOW, compose, form, render, with_name};
+pub use fallback::Around;
 
 type LaneMap = HashMap<TenantId, HashMap<Arc<str>, Arc<Lane>>>;
+
+/// Most deliveries of a stranded lane that look for another way at the same time.
+const AROUND: u32 = 8;
+/// How often a stranded lane is looked through for what has another way.
+const LOOK_AROUND: Duration = Duration::from_secs(5);
+/// Most reports that are tried again at once.
+const MATCHED_AT_ONCE: usize = 256;
+
+/// What is to be done with a delivery whose lane slot is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum How {
+    /// Its attempt is open and durable already: call.
+    Opened,
+    /// Open an attempt and call.
+    Call,
+    /// No call: nothing goes out here, for this reason. Look for another way.
+    Around(&'static str),
+}
 
 /// Everything that sends. One per process.
 pub struct Engine {
@@ -118,7 +139,7 @@ impl Engine {
                     attempt_began_at: Some(now),
                     ..delivery
                 };
-                self.spawn(lane, delivery, true);
+                self.spawn(lane, delivery, How::Opened);
             }
             Admission::Queue => {
                 self.held.fetch_add(1, Ordering::Relaxed);
@@ -171,6 +192,15 @@ impl Engine {
         self.pump(&lane);
     }
 
+    pub async fn tenant(&self, id: &TenantId) -> crate::error::Result<Arc<Tenant>> {
+        self.tenants.get(id).await
+    }
+
+    /// Something was written that changes how this tenant's messages are sent.
+    pub fn tenant_changed(&self, id: &TenantId) {
+        self.tenants.refresh(id);
+    }
+
     /// Resolves when the notification is sent or ends.
     pub fn wait_for(&self, id: &NotificationId) -> oneshot::Receiver<()> {
         let (tell, told) = oneshot::channel();
@@ -183,7 +213,7 @@ impl Engine {
         self.waiters.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
     }
 
-    fn tell_waiters(&self, id: &NotificationId) {
+    pub fn tell_waiters(&self, id: &NotificationId) {
         let waiting = self.waiters.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
         for tell in waiting.into_iter().flatten() {
             let _ = tell.send(());
@@ -196,32 +226,45 @@ impl Engine {
             return;
         }
         let now = self.clock.now();
-        let room = {
+        let (room, stranded) = {
             let mut state = lane.state();
             while let Some(delivery) = state.pop(now) {
-                self.spawn(Arc::clone(lane), delivery, false);
+                self.spawn(Arc::clone(lane), delivery, How::Call);
             }
-            if !state.wants_load(now) {
+            let stranded = state.stranded(now, self.patience());
+            // A few at a time: looking for another way asks the store, too.
+            while let Some(reason) = stranded.filter(|_| state.in_flight() < AROUND) {
+                let Some(delivery) = state.pop_stranded(now) else { break };
+                self.spawn(Arc::clone(lane), delivery, How::Around(reason));
+            }
+            let stranded = stranded.is_some();
+            if !state.wants_load(now, stranded) {
                 return;
             }
             state.loading = true;
-            if state.circuit_open() { 1 } else { state.room().max(1) }
+            (if state.circuit_open() && !stranded { 1 } else { state.room().max(1) }, stranded)
         };
         self.begin();
         let (engine, lane) = (Arc::clone(self), Arc::clone(lane));
         tokio::spawn(async move {
-            engine.load(&lane, room).await;
+            engine.load(&lane, room, stranded).await;
             engine.pump(&lane);
             engine.end();
         });
     }
 
-    async fn load(self: &Arc<Self>, lane: &Arc<Lane>, limit: usize) {
-        if let Err(e) = self.prepare(lane).await {
-            tracing::warn!(tenant.id = %lane.tenant, lane = %lane.name, error = %e, "lane not prepared");
-        }
+    /// Fetches waiting rows; of a stranded lane only those that may have another way.
+    async fn load(self: &Arc<Self>, lane: &Arc<Lane>, limit: usize, stranded: bool) {
+        let siblings = match self.prepare(lane).await {
+            Ok(siblings) => siblings,
+            Err(e) => {
+                tracing::warn!(tenant.id = %lane.tenant, lane = %lane.name, error = %e, "lane not prepared");
+                false
+            }
+        };
         let (reply, loaded) = oneshot::channel();
-        self.writer.send(Op::Load(LoadOp { lane: Arc::clone(lane), reply, limit })).await;
+        let only_chains = stranded && !siblings;
+        self.writer.send(Op::Load(LoadOp { lane: Arc::clone(lane), reply, limit, only_chains })).await;
         let loaded = loaded.await;
         let mut state = lane.state();
         state.loading = false;
@@ -230,9 +273,15 @@ impl Engine {
             state.next_due = Some(self.clock.now().plus(Duration::from_secs(1)));
             return;
         };
-        state.backlog = !loaded.exhausted;
-        if loaded.exhausted {
-            state.next_due = loaded.next_due;
+        if stranded {
+            // The rest waits for the lane itself.
+            state.backlog = true;
+            state.look_around_at = loaded.exhausted.then(|| self.clock.now().plus(LOOK_AROUND));
+        } else {
+            state.backlog = !loaded.exhausted;
+            if loaded.exhausted {
+                state.next_due = loaded.next_due;
+            }
         }
         for delivery in loaded.deliveries {
             match delivery {
@@ -248,33 +297,37 @@ impl Engine {
         }
     }
 
-    /// Brings a lane's limits and switch up to date.
-    async fn prepare(&self, lane: &Lane) -> crate::error::Result<()> {
+    /// Brings a lane's limits and switch up to date; true when its channel has another account to turn to.
+    async fn prepare(&self, lane: &Lane) -> crate::error::Result<bool> {
         let tenant = self.tenants.get(&lane.tenant).await?;
-        let limits = tenant.limits(lane.channel(), lane.branch(), &self.config.load());
+        let limits = tenant.limits(lane, &self.config.load());
         let mut state = lane.state();
         state.set_limits(limits);
         state.off = !self.config.load().channel(lane.channel()).enabled;
-        Ok(())
+        Ok(tenant.account_after(lane.channel(), lane.branch(), &lane.name).is_some())
     }
 
     /// Applies the limits before the first delivery of a lane is admitted, so that it starts with the right ones.
-    pub fn prepare_with(&self, tenant: &crate::tenant::Tenant, name: &Arc<str>) {
+    pub fn prepare_with(&self, tenant: &Tenant, name: &Arc<str>) {
         let lane = self.lane(&tenant.id, name);
         let config = self.config.load();
-        let limits = tenant.limits(lane.channel(), lane.branch(), &config);
+        let limits = tenant.limits(&lane, &config);
         lane.state().set_limits(limits);
     }
 
-    fn spawn(self: &Arc<Self>, lane: Arc<Lane>, delivery: Delivery, opened: bool) {
+    fn spawn(self: &Arc<Self>, lane: Arc<Lane>, delivery: Delivery, how: How) {
         self.begin();
         let engine = Arc::clone(self);
         tokio::spawn(async move {
-            work::run(&engine, &lane, delivery, opened).await;
+            work::run(&engine, &lane, delivery, how).await;
             engine.held.fetch_sub(1, Ordering::Relaxed);
             engine.pump(&lane);
             engine.end();
         });
+    }
+
+    fn patience(&self) -> Duration {
+        self.config.load().delivery.fallback_after
     }
 
     fn begin(&self) {
@@ -289,10 +342,31 @@ impl Engine {
 
     /// Looks for lanes with due work in the store, and moves everything that may move. True when there was any.
     pub async fn tick(self: &Arc<Self>) -> bool {
+        self.match_reports().await;
         let (reply, taken) = oneshot::channel();
         self.writer.send(Op::Acquire(reply)).await;
         let found = taken.await.unwrap_or_default() > 0;
         self.stir() || found
+    }
+
+    /// Reports that came before their message was known are tried again.
+    async fn match_reports(&self) {
+        let kept = kept_reports_any_tenant(&self.db.pool, MATCHED_AT_ONCE).await;
+        match kept {
+            Ok(kept) if kept.is_empty() => {}
+            Ok(kept) => {
+                let (reply, done) = oneshot::channel();
+                self.writer
+                    .send(Op::Report(ReportOp {
+                        events: Events { reports: kept, ..Events::default() },
+                        kept: true,
+                        reply,
+                    }))
+                    .await;
+                let _ = done.await;
+            }
+            Err(e) => tracing::warn!(error = %e, "reports of providers can't be read"),
+        }
     }
 
     /// Moves everything in memory that may move; asks the store nothing. True when there was any.
@@ -303,7 +377,8 @@ impl Engine {
             let wants = {
                 let mut state = lane.state();
                 state.off = !self.config.load().channel(lane.channel()).enabled;
-                state.may_start(now) || state.wants_load(now)
+                let stranded = state.stranded(now, self.patience()).is_some();
+                state.may_start(now) || state.wants_load(now, stranded) || (stranded && state.queued() > 0)
             };
             if wants {
                 moved = true;
@@ -348,7 +423,11 @@ impl Engine {
     /// Something in memory could start right now.
     fn stuck_or_moving(self: &Arc<Self>) -> bool {
         let now = self.clock.now();
-        self.all_lanes().iter().any(|lane| lane.state().wants_load(now))
+        self.all_lanes().iter().any(|lane| {
+            let state = lane.state();
+            let stranded = state.stranded(now, self.patience()).is_some();
+            state.wants_load(now, stranded)
+        })
     }
 
     /// The production loop: a quick look at memory ten times a second, at the store twice a second.

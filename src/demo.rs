@@ -74,7 +74,7 @@ struct Salon {
 
 /// A salon with two branches, all channels captured. In a folder that was used before, the salon is found again.
 async fn furnish(app: &App) -> Result<Salon, Failure> {
-    let channels: Vec<String> = app.plugins.names().map(str::to_owned).collect();
+    let channels: Vec<String> = app.plugins.names().iter().map(ToString::to_string).collect();
     let known = tenants::list_any_tenant(&app.db.pool, None, 1).await.map_err(Error::from)?;
     let tenant: TenantId = match known.into_iter().next() {
         Some(row) => row.id,

@@ -70,6 +70,32 @@ impl Error {
     }
 }
 
+impl StoreError {
+    /// By the code of SQLite (extended, a number) or PostgreSQL (five characters).
+    fn of_code(code: &str, text: String) -> Self {
+        match code {
+            // SQLite: SQLITE_FULL; PostgreSQL: disk_full.
+            "13" | "53100" => Self::Full(text),
+            // SQLite: busy, I/O, can't open, read-only; PostgreSQL: shutting down, too many clients, cut off.
+            "5" | "517" | "10" | "14" | "8" | "57P01" | "57P02" | "57P03" | "53300" | "08006" | "08003" => {
+                Self::Unavailable(text)
+            }
+            // SQLite's many kinds of I/O errors.
+            _ if code.len() < 5 && code.parse::<u32>().is_ok_and(|n| n & 0xff == 10) => Self::Unavailable(text),
+            _ => Self::Statement(text),
+        }
+    }
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(e: rusqlite::Error) -> Self {
+        match e.sqlite_error() {
+            Some(failure) => Self::of_code(&failure.extended_code.to_string(), e.to_string()),
+            None => Self::Statement(e.to_string()),
+        }
+    }
+}
+
 impl From<sqlx::Error> for StoreError {
     fn from(e: sqlx::Error) -> Self {
         use sqlx::Error as E;
@@ -77,18 +103,7 @@ impl From<sqlx::Error> for StoreError {
             E::Io(_) | E::Tls(_) | E::PoolTimedOut | E::PoolClosed | E::WorkerCrashed | E::Protocol(_) => {
                 Self::Unavailable(e.to_string())
             }
-            E::Database(db) => match db.code().as_deref() {
-                // SQLite: SQLITE_FULL; PostgreSQL: disk_full.
-                Some("13" | "53100") => Self::Full(e.to_string()),
-                // SQLite: busy, I/O, can't open, read-only; PostgreSQL: shutting down, too many clients, cut off.
-                Some("5" | "517" | "10" | "14" | "8" | "57P01" | "57P02" | "57P03" | "53300" | "08006" | "08003") => {
-                    Self::Unavailable(e.to_string())
-                }
-                Some(code) if code.parse::<u32>().is_ok_and(|n| n & 0xff == 10 && n < 65536) && code.len() < 5 => {
-                    Self::Unavailable(e.to_string())
-                }
-                _ => Self::Statement(e.to_string()),
-            },
+            E::Database(db) => Self::of_code(db.code().as_deref().unwrap_or_default(), e.to_string()),
             E::ColumnDecode { .. } | E::Decode(_) => Self::Unreadable(e.to_string()),
             _ => Self::Statement(e.to_string()),
         }

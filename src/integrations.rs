@@ -78,6 +78,8 @@ pub struct ChannelState {
 pub struct AccountState {
     pub name: String,
     pub provider: String,
+    /// Where the provider reports back, when it does.
+    pub webhook_url: Option<String>,
     /// Secrets are covered.
     #[schema(value_type = Object)]
     pub settings: Map<String, Value>,
@@ -91,6 +93,10 @@ pub struct Abilities {
     pub html: bool,
     pub buttons: bool,
     pub attachments: bool,
+    /// Tells what became of a message.
+    pub status: bool,
+    /// Hands on what people answer.
+    pub inbound: bool,
     /// In characters.
     pub max_length: Option<usize>,
 }
@@ -198,6 +204,7 @@ async fn prepare(
     }
     let settings = provider.validate(Settings(clear)).map_err(|errors| faults(&pointer, errors))?;
     check_addresses(app, &provider, &settings, &pointer).await?;
+    check_sender(app, tenant, branch, channel, &settings, &pointer).await?;
     app.tenants.try_open(channel, &account.provider, &settings).map_err(|e| faults(&pointer, vec![e]))?;
     let mut settings = settings.0;
     for (name, value) in &mut settings {
@@ -239,6 +246,24 @@ async fn check_addresses(app: &App, provider: &Provider, settings: &Settings, po
     if wrong.is_empty() { Ok(()) } else { Err(Error::Invalid { slug: "url-not-allowed", faults: wrong }) }
 }
 
+/// An e-mail account sends only as an address that the tenant, or the branch, may use.
+async fn check_sender(
+    app: &App,
+    tenant: &TenantId,
+    branch: &str,
+    channel: &str,
+    settings: &Settings,
+    pointer: &str,
+) -> Result<()> {
+    let by_mail = app.plugins.manifest(channel).is_some_and(|m| m.address == AddressKind::Email);
+    let Some(from) = settings.0.get("from").and_then(Value::as_str).filter(|_| by_mail) else { return Ok(()) };
+    let tenant = app.tenants.get(tenant).await?;
+    tenant
+        .levels(Some(branch))
+        .check_sender(from)
+        .map_err(|detail| Error::fault(format!("{pointer}/from"), "sender_not_allowed", detail))
+}
+
 async fn write(app: &App, tenant: &TenantId, row: &IntegrationRow) -> Result<()> {
     store::upsert(&app.db.pool, tenant, row).await?;
     tenants::bump(&app.db.pool, tenant).await?;
@@ -264,7 +289,12 @@ pub fn state(app: &App, tenant: &Tenant, branch: Option<&str>, channel: &str) ->
     let accounts: Vec<AccountState> = integration
         .iter()
         .flat_map(|i| &i.row.accounts)
-        .map(|a| AccountState { name: a.name.clone(), provider: a.provider.clone(), settings: cover(app, channel, a) })
+        .map(|a| AccountState {
+            name: a.name.clone(),
+            provider: a.provider.clone(),
+            webhook_url: integration.and_then(|i| i.hook_url_of(&a.name)),
+            settings: cover(app, channel, a),
+        })
         .collect();
     let provider = integration
         .and_then(|i| i.accounts.first())
@@ -279,8 +309,8 @@ pub fn state(app: &App, tenant: &Tenant, branch: Option<&str>, channel: &str) ->
         level: integration.map(|i| i.level),
         provider: accounts.first().map(|a| a.provider.clone()),
         settings: accounts.first().map(|a| a.settings.clone()),
+        webhook_url: accounts.first().and_then(|a| a.webhook_url.clone()),
         accounts,
-        webhook_url: None,
         address: match manifest.address {
             AddressKind::Phone => "phone",
             AddressKind::Email => "email",
@@ -293,6 +323,8 @@ pub fn state(app: &App, tenant: &Tenant, branch: Option<&str>, channel: &str) ->
             html: provider.html,
             buttons: provider.buttons,
             attachments: provider.attachments,
+            status: provider.callbacks,
+            inbound: provider.inbound,
             max_length: provider.max_length,
         },
     })
@@ -341,15 +373,15 @@ async fn check(app: &App, tenant: &Tenant, branch: Option<&str>, channel: &str) 
 
 /// testAllChannels: one key per channel, and `details` beside them.
 pub async fn test_all(app: &App, tenant: &Tenant, branch: Option<&str>) -> Map<String, Value> {
-    let names: Vec<String> = app.plugins.names().map(str::to_owned).collect();
+    let names = app.plugins.names();
     let results = futures_util::future::join_all(names.iter().map(|name| test(app, tenant, branch, name))).await;
     let mut out = Map::new();
     let mut details = BTreeMap::new();
     for (name, result) in names.into_iter().zip(results) {
-        out.insert(name.clone(), result.ok.into());
+        out.insert(name.to_string(), result.ok.into());
         let mut detail = serde_json::json!({"ok": result.ok, "latencyMs": result.latency_ms});
         detail[if result.ok { "detail" } else { "problem" }] = result.detail.into();
-        details.insert(name, detail);
+        details.insert(name.to_string(), detail);
     }
     out.insert("details".into(), serde_json::to_value(details).unwrap_or_default());
     out

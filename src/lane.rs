@@ -13,7 +13,8 @@ use crate::store::notifications::Delivery;
 /// A (tenant, channel account) with its own concurrency, rate and circuit.
 pub struct Lane {
     pub tenant: TenantId,
-    /// `channel`, or `channel/branch` where the branch has settings of its own.
+    /// `channel`, or `channel/branch` where the branch has settings of its own; with `#account` for all but the first
+    /// of several accounts.
     pub name: Arc<str>,
     state: Mutex<State>,
 }
@@ -39,6 +40,10 @@ pub struct State {
     pub active_at: Option<Timestamp>,
     /// The operator switched the channel off: nothing starts.
     pub off: bool,
+    /// When to look for what can be led around this lane, while it is stranded.
+    pub look_around_at: Option<Timestamp>,
+    /// Since when the circuit has been open without a success between.
+    open_since: Option<Timestamp>,
     queue: [VecDeque<Delivery>; 2],
     reserved: usize,
     in_flight: u32,
@@ -76,11 +81,16 @@ impl Lane {
     }
 
     pub fn channel(&self) -> &str {
-        self.name.split_once('/').map_or(&*self.name, |(channel, _)| channel)
+        let whole = self.without_account();
+        whole.split_once('/').map_or(whole, |(channel, _)| channel)
     }
 
     pub fn branch(&self) -> Option<&str> {
-        self.name.split_once('/').map(|(_, branch)| branch)
+        self.without_account().split_once('/').map(|(_, branch)| branch)
+    }
+
+    fn without_account(&self) -> &str {
+        self.name.split_once('#').map_or(&*self.name, |(lane, _)| lane)
     }
 
     pub fn state(&self) -> MutexGuard<'_, State> {
@@ -185,6 +195,7 @@ impl State {
         if !failed {
             self.failures = 0;
             self.closed_until = None;
+            self.open_since = None;
             self.probes = 0;
             self.probing = false;
             let most = self.limits.map_or(1, |l| l.concurrency.max(1));
@@ -198,7 +209,31 @@ impl State {
             self.probes = (self.probes + 1).min(5);
             let pause = Duration::from_secs(4 << self.probes.min(4)).mul_f64(0.75 + chance / 2.0);
             self.closed_until = Some(now.plus(pause));
+            self.open_since.get_or_insert(now);
         }
+    }
+
+    /// Nothing goes out here and nobody should wait for it any longer, if there is another way: the channel is switched
+    /// off, or its circuit has been open for longer than `patience`.
+    pub fn stranded(&self, now: Timestamp, patience: Duration) -> Option<&'static str> {
+        if self.off {
+            return Some("disabled_by_operator");
+        }
+        // When a probe may go, one of those that wait is it.
+        let open = self.open_since.filter(|since| now.since(*since) >= patience && !self.circuit_lets_through(now));
+        open.map(|_| "circuit_open")
+    }
+
+    /// The next delivery that may be led around a stranded lane; a slot is taken for it.
+    pub fn pop_stranded(&mut self, now: Timestamp) -> Option<Delivery> {
+        let (priority, at) = (0..self.queue.len()).find_map(|priority| {
+            let at = self.queue[priority].iter().position(|d| self.free_address(d))?;
+            Some((priority, at))
+        })?;
+        let delivery = self.queue[priority].remove(at)?;
+        self.active_at = Some(now);
+        self.occupy(&delivery);
+        Some(delivery)
     }
 
     /// The provider asked for patience: nothing starts before then.
@@ -217,13 +252,15 @@ impl State {
         }
     }
 
-    pub fn wants_load(&self, now: Timestamp) -> bool {
-        self.owned.is_some()
-            && !self.loading
-            && !self.off
-            && self.queued() < QUEUE / 4
-            && self.circuit_lets_through(now)
-            && (self.backlog || self.next_due.is_some_and(|due| due <= now))
+    /// `stranded`: what waits here may have to be led around, which is looked into now and then.
+    pub fn wants_load(&self, now: Timestamp, stranded: bool) -> bool {
+        if self.owned.is_none() || self.loading || self.queued() >= QUEUE / 4 {
+            return false;
+        }
+        if stranded {
+            return self.look_around_at.is_none_or(|at| at <= now);
+        }
+        !self.off && self.circuit_lets_through(now) && (self.backlog || self.next_due.is_some_and(|due| due <= now))
     }
 
     /// Something that waits here could start now.

@@ -14,6 +14,8 @@ pub mod contact;
 pub mod content;
 /// Delivery: lanes are filled, calls are made, outcomes recorded and decided upon.
 pub mod deliver;
+/// Where an account's provider reports.
+pub mod hook;
 /// HTTP: the router, who may call, and one file per noun.
 pub mod http;
 /// Files of contacts and appointments, taken in as they stream by.
@@ -30,6 +32,8 @@ pub mod notify;
 pub mod plugins;
 /// What happens after an attempt: a pure function.
 pub mod retry;
+/// Rhai, bounded: the only place that makes an engine.
+pub mod script;
 /// Which value of a setting holds, and who set it.
 pub mod settings;
 /// What a text costs as SMS.
@@ -42,6 +46,8 @@ pub mod store;
 pub mod template;
 /// Tenants as sending sees them: settings, branches, opened channel accounts.
 pub mod tenant;
+/// The link by which a person leaves a tenant's marketing.
+pub mod unsubscribe;
 /// The one task that writes what sending produces, in shared commits.
 pub mod writer;
 

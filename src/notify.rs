@@ -97,7 +97,7 @@ pub async fn draft(app: &App, tenant: &Arc<Tenant>, request: NotifyRequest) -> R
     let checked = request::check(app, tenant, request, now).await?;
     let wanted = checked.channels.as_deref().map_or(Wanted::Any, Wanted::Named);
     let content_json = to_json(&checked.content);
-    if content_json.contains("\\u0000") {
+    if holds_nul(&content_json) {
         return Err(Error::fault("/data", "control_characters", "must not hold the NUL character"));
     }
     let content = Arc::new(checked.content);
@@ -296,4 +296,27 @@ pub(crate) fn data_or_empty(data: Option<serde_json::Map<String, Value>>) -> Arc
 /// The category's default.
 pub(crate) fn category(given: Option<Category>) -> Category {
     given.unwrap_or_default()
+}
+
+/// NUL is the one character that PostgreSQL's texts can't hold. In JSON it is an escape, unless the backslash before it
+/// is itself an escaped one.
+fn holds_nul(json: &str) -> bool {
+    json.match_indices("\\u0000").any(|(at, _)| {
+        let before = json[..at].bytes().rev().take_while(|b| *b == b'\\').count();
+        before.is_multiple_of(2)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::holds_nul;
+
+    #[test]
+    fn a_nul_is_told_from_a_text_about_one() {
+        for (text, nul) in [("a\0b", true), ("\\u0000", false), ("\\\0", true), ("u0000", false), ("\\\\u0000", false)]
+        {
+            let json = serde_json::to_string(text).expect("a text");
+            assert_eq!(holds_nul(&json), nul, "{json}");
+        }
+    }
 }

@@ -55,12 +55,19 @@ impl MasterKey {
     }
 
     fn cipher(&self, tenant: &str) -> XChaCha20Poly1305 {
-        let mut derived = Zeroizing::new([0; KEY_LENGTH]);
-        let info = bound(&["recado tenant key", tenant]);
+        XChaCha20Poly1305::new((&*self.derive::<KEY_LENGTH>(&["recado tenant key", tenant])).into())
+    }
+
+    fn link_cipher(&self, purpose: &str) -> XChaCha20Poly1305 {
+        XChaCha20Poly1305::new((&*self.derive::<KEY_LENGTH>(&["recado link key", purpose])).into())
+    }
+
+    fn derive<const LENGTH: usize>(&self, info: &[&str]) -> Zeroizing<[u8; LENGTH]> {
+        let mut derived = Zeroizing::new([0; LENGTH]);
         Hkdf::<Sha256>::new(None, self.key.expose_secret())
-            .expand(&info, &mut *derived)
+            .expand(&bound(info), &mut *derived)
             .expect("HKDF-SHA256 gives up to 8160 bytes");
-        XChaCha20Poly1305::new((&*derived).into())
+        derived
     }
 }
 
@@ -133,6 +140,29 @@ impl Keyring {
         String::from_utf8(plain).map(SecretString::from).map_err(|_| SecretsError::DoesNotOpen)
     }
 
+    /// Seals a text for a link that people get: in letters fit for a URL, and always the same for the same text. That
+    /// shows who got the same link twice, and no more: the nonce is a keyed hash of the text.
+    pub fn seal_link(&self, purpose: &str, text: &str) -> String {
+        let master = &self.0[0];
+        let nonce = *master.derive::<NONCE_LENGTH>(&["recado link nonce", purpose, text]);
+        let sealed = master
+            .link_cipher(purpose)
+            .encrypt(&XNonce::from(nonce), text.as_bytes())
+            .expect("encryption fails only beyond 256 GiB");
+        format!("{}{}", master.id, URL_SAFE_NO_PAD.encode([nonce.as_slice(), &sealed].concat()))
+    }
+
+    /// `None` for whatever this keyring did not seal for this purpose.
+    pub fn open_link(&self, purpose: &str, link: &str) -> Option<String> {
+        let (id, body) = link.split_at_checked(8)?;
+        let body = URL_SAFE_NO_PAD.decode(body).ok()?;
+        let (nonce, sealed) = body.split_first_chunk::<NONCE_LENGTH>()?;
+        let keys = self.0.iter().filter(|key| key.id == id);
+        let plain =
+            keys.into_iter().find_map(|key| key.link_cipher(purpose).decrypt(&XNonce::from(*nonce), sealed).ok())?;
+        String::from_utf8(plain).ok()
+    }
+
     /// Was it sealed with the first key? If not, sealing it again finishes a rotation.
     pub fn is_current(&self, sealed: &str) -> bool {
         sealed.split(':').nth(1) == Some(self.0[0].id.as_str())
@@ -191,6 +221,24 @@ mod tests {
             assert!(matches!(keys.open(tenant, record, field, &sealed), Err(SecretsError::DoesNotOpen)));
         }
         assert_ne!(sealed, keys.seal("t1", "sms", "authToken", "contraseña"));
+    }
+
+    #[test]
+    fn a_link_is_the_same_each_time_and_opens_only_whole_and_for_its_purpose() {
+        let keys = keyring();
+        let link = keys.seal_link("unsubscribe", "t1\nana@x.example");
+        assert_eq!(link, keys.seal_link("unsubscribe", "t1\nana@x.example"));
+        assert!(link.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b)), "{link}");
+        assert_eq!(keys.open_link("unsubscribe", &link).as_deref(), Some("t1\nana@x.example"));
+        assert_eq!(keys.open_link("other", &link), None);
+        assert_eq!(keyring().open_link("unsubscribe", &link), None);
+        for at in 0..link.len() {
+            let swapped = if &link[at..=at] == "A" { "B" } else { "A" };
+            let altered = format!("{}{swapped}{}", &link[..at], &link[at + 1..]);
+            assert_eq!(keys.open_link("unsubscribe", &altered), None, "{altered}");
+            assert_eq!(keys.open_link("unsubscribe", &link[..at]), None);
+        }
+        assert_eq!(keys.open_link("unsubscribe", "ñ"), None);
     }
 
     #[test]

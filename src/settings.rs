@@ -30,7 +30,7 @@ pub struct TenantSettings {
     /// Phones of other countries are refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allowed_countries: Option<Vec<String>>,
-    /// E-mail senders the tenant may use.
+    /// E-mail senders the tenant may use; none: any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allowed_senders: Option<Vec<String>>,
     /// Replace accents in SMS where they would cost a second segment.
@@ -56,6 +56,12 @@ pub struct QuietHours {
 pub struct Caps {
     /// Marketing messages a person gets in seven days at most.
     pub marketing_per_week: u32,
+}
+
+/// Nobody has two mailboxes that differ in case alone, whatever the standard allows.
+fn same_address(a: &str, b: &str) -> bool {
+    let spelt = |text: &str| crate::address::email(text).unwrap_or_else(|_| text.to_owned());
+    spelt(a).eq_ignore_ascii_case(&spelt(b))
 }
 
 /// Who set a value.
@@ -104,6 +110,16 @@ impl<'a> Levels<'a> {
 
     pub fn on_unknown(self, channel: &str) -> Option<OnUnknown> {
         self.find(|s| s.on_unknown.as_ref()?.get(channel)).map(|r| *r.value)
+    }
+
+    /// Refuses a sender outside the list of the innermost level that has one; an empty list allows all.
+    pub fn check_sender(self, address: &str) -> Result<(), String> {
+        let Some(list) = self.find(|s| s.allowed_senders.as_ref()) else { return Ok(()) };
+        if list.value.is_empty() || list.value.iter().any(|sender| same_address(sender, address)) {
+            return Ok(());
+        }
+        let level = if list.level == Level::Branch { "branch" } else { "tenant" };
+        Err(format!("{address} is not among the {level}'s allowedSenders: {}", list.value.join(", ")))
     }
 
     fn text(self, pick: impl Fn(&'a TenantSettings) -> Option<&'a String>, platform: &'a str) -> Resolved<&'a str> {

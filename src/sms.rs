@@ -1,5 +1,6 @@
 //! How many SMS a text becomes: GSM-7 with its extension table, else UCS-2, and the accent folding that avoids the latter.
 
+use plugin_api::gsm7;
 use serde::Serialize;
 
 /// What a text costs as SMS.
@@ -11,15 +12,10 @@ pub struct Segments {
     pub segments: usize,
 }
 
-/// The 3GPP TS 23.038 default alphabet, beyond the ASCII that [`units_gsm7`] knows.
-const BASIC: &str = "£¥èéùìòÇØøÅåΔΦΓΛΩΠΨΣΘΞÆæßÉ¤¡ÄÖÑÜ§¿äöñüà";
-/// Behind the escape character: two septets each.
-const EXTENDED: &str = "^{}\\[~]|€\u{c}";
-
 /// An empty text is one (empty) segment.
 pub fn segments(text: &str) -> Segments {
-    if let Some(units) = text.chars().map(units_gsm7).sum() {
-        Segments { encoding: "GSM-7", units, segments: pack(text, |c| units_gsm7(c).unwrap_or(1), 160, 153) }
+    if let Some(units) = text.chars().map(gsm7::septets).sum() {
+        Segments { encoding: "GSM-7", units, segments: pack(text, |c| gsm7::septets(c).unwrap_or(1), 160, 153) }
     } else {
         let units = text.encode_utf16().count();
         Segments { encoding: "UCS-2", units, segments: pack(text, char::len_utf16, 70, 67) }
@@ -31,12 +27,18 @@ pub fn segments(text: &str) -> Segments {
 pub fn fold_accents(text: &str) -> String {
     let mut folded = String::with_capacity(text.len());
     for c in text.chars() {
-        match (units_gsm7(c), plain(c)) {
+        match (gsm7::septets(c), plain(c)) {
             (None, Some(plain)) => folded.push_str(plain),
             _ => folded.push(c),
         }
     }
     folded
+}
+
+/// The text without its accents, where that saves a segment.
+pub fn cheaper(text: String) -> String {
+    let folded = fold_accents(&text);
+    if segments(&folded).segments < segments(&text).segments { folded } else { text }
 }
 
 /// Segments needed when a character is never split between two (an escape pair, a surrogate pair).
@@ -54,17 +56,6 @@ fn pack(text: &str, units: impl Fn(char) -> usize, alone: usize, joined: usize) 
         used += size;
     }
     segments
-}
-
-fn units_gsm7(c: char) -> Option<usize> {
-    match c {
-        '^' | '{' | '}' | '\\' | '[' | '~' | ']' | '|' => Some(2),
-        '`' => None,
-        '\n' | '\r' | ' '..='~' => Some(1),
-        c if BASIC.contains(c) => Some(1),
-        c if EXTENDED.contains(c) => Some(2),
-        _ => None,
-    }
 }
 
 fn plain(c: char) -> Option<&'static str> {

@@ -5,17 +5,23 @@
 
 mod builtin;
 mod engine;
+mod form;
+mod markup;
 mod needs;
+mod plain;
+mod scan;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 use handlebars::{Context, RenderErrorReason};
+use plugin_api::ApprovedForm;
 use serde_json::{Map, Value};
 
 pub use builtin::OverlayError;
 use engine::Failed;
+use form::Form;
 use needs::Needs;
 
 /// What a channel takes, and the language to prefer after the recipient's own.
@@ -113,6 +119,17 @@ impl Templates {
         self.known(name)?.render(locale, parts, data)
     }
 
+    /// The approved form of a template, if it has one.
+    pub fn form(
+        &self,
+        name: &str,
+        locale: &str,
+        fallback: Option<&str>,
+        data: &Value,
+    ) -> Result<Option<ApprovedForm>, TemplateError> {
+        self.known(name)?.form(locale, fallback, data)
+    }
+
     fn known(&self, name: &str) -> Result<&Arc<Template>, TemplateError> {
         self.get(name).ok_or_else(|| TemplateError {
             code: "unknown_template",
@@ -132,6 +149,7 @@ pub struct Template {
     /// The language of files without a suffix, and the last resort.
     locale: String,
     parts: Vec<Part>,
+    forms: Vec<Form>,
     samples: Vec<(String, Value)>,
 }
 
@@ -157,14 +175,23 @@ impl Template {
     /// Takes files as they lie in a template's folder (`text.hbs`, `email.html.en.hbs`, `sample.json`); others are
     /// ignored. `locale` is the language of those without a suffix.
     pub fn new<'f>(name: &str, locale: &str, files: impl IntoIterator<Item = (&'f str, Cow<'static, str>)>) -> Self {
-        let mut template =
-            Self { name: name.to_owned(), locale: locale.to_owned(), parts: Vec::new(), samples: Vec::new() };
+        let mut template = Self {
+            name: name.to_owned(),
+            locale: locale.to_owned(),
+            parts: Vec::new(),
+            forms: Vec::new(),
+            samples: Vec::new(),
+        };
         for (file, source) in files {
             if let Some(stem) = file.strip_suffix(".hbs") {
                 let (kind, suffix) = split_locale(stem);
                 let locale = suffix.unwrap_or(locale).to_owned();
                 let compiled = OnceLock::new();
                 template.parts.push(Part { kind: kind.to_owned(), locale, source, compiled });
+            } else if let Some(stem) = file.strip_suffix(".json")
+                && let (form::KIND, suffix) = split_locale(stem)
+            {
+                template.forms.push(Form::new(suffix.unwrap_or(locale), source));
             } else if let Some(stem) = file.strip_suffix(".json")
                 && let ("sample", suffix) = split_locale(stem)
             {
@@ -181,7 +208,26 @@ impl Template {
 
     /// Compiles every part now and answers the first flaw.
     pub fn check(&self) -> Result<(), TemplateError> {
-        self.parts.iter().try_for_each(|part| self.compiled(part).map(|_| ()))
+        self.parts.iter().try_for_each(|part| self.compiled(part).map(|_| ()))?;
+        self.forms.iter().try_for_each(|form| form.check().map_err(|detail| self.form_error(form, detail)))
+    }
+
+    /// The form a provider approved for this message, in the nearest language, filled in.
+    pub fn form(
+        &self,
+        locale: &str,
+        fallback: Option<&str>,
+        data: &Value,
+    ) -> Result<Option<ApprovedForm>, TemplateError> {
+        let mut tags = self.tags(locale, fallback);
+        let found = tags.find_map(|tag| self.forms.iter().find(|form| form.locale.eq_ignore_ascii_case(tag)));
+        found.map(|form| form.render(data).map_err(|detail| self.form_error(form, detail))).transpose()
+    }
+
+    fn form_error(&self, form: &Form, detail: String) -> TemplateError {
+        let part = format!("{}.{}", form::KIND, form.locale);
+        let template = self.name.clone();
+        TemplateError { code: "template_invalid", template, part, line: None, column: None, detail }
     }
 
     /// Data to show the template with, in the nearest language; null when it brings none.
@@ -206,9 +252,16 @@ impl Template {
         let chosen = self.choose(locale, parts)?;
         let context = self.context(&chosen, data)?;
         let subject = chosen.subject.map(|part| self.render_subject(part, &context)).transpose()?;
-        let text = self.render_text(chosen.text, parts.channel, &context)?;
-        let html = chosen.html.map(|part| self.render_part(part, MAIL, &context)).transpose()?;
-        Ok(Rendered { subject, text, html: html.map(without_controls) })
+        let html = chosen.html.map(|part| self.render_part(part, MAIL, &context)).transpose()?.map(without_controls);
+        let text = match (chosen.text, chosen.html, &html) {
+            (Some(part), ..) => self.render_text(part, parts.channel, &context)?,
+            (None, Some(part), Some(html)) => plain::text_of(html).ok_or_else(|| {
+                let detail = "its elements are nested too deep to make a text of them: add email.text".to_owned();
+                self.error("template_limit", part, detail)
+            })?,
+            _ => return Err(self.no_text(parts.channel)),
+        };
+        Ok(Rendered { subject, text, html })
     }
 
     fn render_subject(&self, part: &Part, context: &Context) -> Result<String, TemplateError> {
@@ -272,17 +325,24 @@ impl Template {
     fn choose(&self, locale: &str, parts: Parts) -> Result<Chosen<'_>, TemplateError> {
         let specific = if parts.channel == "email" { "email.text" } else { parts.channel };
         let find = |kinds: &[&str]| self.find(kinds, locale, parts.fallback);
-        let text = find(&[specific, "text"]).ok_or_else(|| TemplateError {
+        let text = find(&[specific, "text"]);
+        let subject = parts.subject.then(|| find(&["email.subject"])).flatten();
+        let html = parts.html.then(|| find(&["email.mjml", "email.html"])).flatten();
+        if text.is_none() && html.is_none() {
+            return Err(self.no_text(parts.channel));
+        }
+        Ok(Chosen { text, subject, html })
+    }
+
+    fn no_text(&self, channel: &str) -> TemplateError {
+        TemplateError {
             code: "template_part",
             template: self.name.clone(),
             part: String::new(),
             line: None,
             column: None,
-            detail: format!("it has no text for channel {}", parts.channel),
-        })?;
-        let subject = parts.subject.then(|| find(&["email.subject"])).flatten();
-        let html = parts.html.then(|| find(&["email.html"])).flatten();
-        Ok(Chosen { text, subject, html })
+            detail: format!("it has no text for channel {channel}"),
+        }
     }
 
     /// The language counts before the channel: a general text one can read beats a special one that one cannot.
@@ -319,7 +379,30 @@ impl Template {
             let (line, column) = (Some(flaw.line), Some(flaw.column));
             TemplateError { line, column, ..self.error("template_invalid", part, flaw.detail) }
         })?;
+        // Judged as it was written, rendered as it was made ready.
+        if let Some(ready) = self.made_ready(part, source)? {
+            tree = handlebars::Template::compile(&ready).map_err(|error| {
+                let detail = format!("its blocks and its elements do not fit into each other: {}", error.reason());
+                self.error("template_invalid", part, detail)
+            })?;
+            tree.name = Some(format!("{}/{}", self.name, part.label()));
+        }
         Ok(Compiled { tree, needs })
+    }
+
+    /// MJML as HTML, and styles in their places; `None` where there is nothing to do.
+    fn made_ready(&self, part: &Part, source: &str) -> Result<Option<String>, TemplateError> {
+        match part.kind.as_str() {
+            "email.mjml" => markup::from_mjml(source)
+                .map(Some)
+                .map_err(|flaw| TemplateError { line: flaw.line, ..self.error("template_invalid", part, flaw.detail) }),
+            // HTML of any kind may be sent; what cannot be made ready goes out as it was written.
+            "email.html" => {
+                let around = source.contains("> layout").then(engine::layout_styles);
+                Ok(markup::inlined(source, around).unwrap_or_default())
+            }
+            _ => Ok(None),
+        }
     }
 
     fn error(&self, code: &'static str, part: &Part, detail: String) -> TemplateError {
@@ -338,7 +421,7 @@ const SMS: usize = 10;
 
 impl Part {
     fn is_html(&self) -> bool {
-        self.kind == "email.html"
+        matches!(self.kind.as_str(), "email.html" | "email.mjml")
     }
 
     fn label(&self) -> String {
@@ -347,14 +430,15 @@ impl Part {
 }
 
 struct Chosen<'a> {
-    text: &'a Part,
+    /// None: it is made of the HTML.
+    text: Option<&'a Part>,
     subject: Option<&'a Part>,
     html: Option<&'a Part>,
 }
 
 impl<'a> Chosen<'a> {
     fn iter(&self) -> impl Iterator<Item = &'a Part> {
-        [Some(self.text), self.subject, self.html].into_iter().flatten()
+        [self.text, self.subject, self.html].into_iter().flatten()
     }
 }
 
@@ -378,5 +462,8 @@ fn without_controls(text: String) -> String {
     if text.contains(unwanted) { text.replace(unwanted, "") } else { text }
 }
 
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod mail_tests;
 #[cfg(test)]
 mod tests;

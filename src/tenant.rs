@@ -9,14 +9,17 @@ use secrecy::ExposeSecret;
 use serde_json::Value;
 
 use crate::app::SharedConfig;
+use crate::clock::Timestamp;
 use crate::config::{Config, Defaults};
 use crate::error::{Error, Result};
+use crate::hook::{self, Hook};
 use crate::ids::TenantId;
-use crate::lane::Limits;
+use crate::lane::{Lane, Limits};
 use crate::plugins::Registry;
 use crate::retry::OnUnknown;
 use crate::secrets::Keyring;
 use crate::settings::{Level, Levels, TenantSettings};
+use crate::store::callbacks::last_inbound;
 use crate::store::channels::{AccountRow, IntegrationRow, find_memory};
 use crate::store::notifications::Delivery;
 use crate::store::{Db, channels, suppressions, tenants};
@@ -33,6 +36,8 @@ pub struct Tenant {
     pub has_suppressions: bool,
     pub platform: Arc<Defaults>,
     version: i64,
+    keyring: Arc<Keyring>,
+    public_url: String,
     /// By channel, then branch ("" for the tenant).
     integrations: HashMap<String, HashMap<String, Integration>>,
 }
@@ -56,6 +61,8 @@ pub struct Account {
     pub provider: Arc<Provider>,
     pub address: AddressKind,
     pub lane: Arc<str>,
+    /// Where its provider reports to, if it does.
+    pub hook_url: Option<Arc<str>>,
     /// What opening it gave: settings that a newer version no longer accepts are an error here, not at start.
     pub channel: Result<Arc<dyn Channel>, SettingsError>,
     row: AccountRow,
@@ -72,17 +79,40 @@ impl Tenant {
         branch.and_then(|b| levels.get(b)).or_else(|| levels.get(""))
     }
 
-    /// The account that sends, unless the tenant switched the channel off.
+    /// The account that sends first, unless the tenant switched the channel off.
     pub fn account(&self, channel: &str, branch: Option<&str>) -> Option<&Account> {
-        let integration = self.integration(channel, branch)?;
-        integration.accounts.first().filter(|_| integration.row.disabled_at.is_none())
+        self.accounts(channel, branch).first()
+    }
+
+    /// The account whose lane this is; the first, when that account is gone.
+    pub fn account_of(&self, channel: &str, branch: Option<&str>, lane: &str) -> Option<&Account> {
+        let accounts = self.accounts(channel, branch);
+        accounts.iter().find(|a| &*a.lane == lane).or_else(|| accounts.first())
+    }
+
+    /// The account to turn to when the one of this lane does not deliver.
+    pub fn account_after(&self, channel: &str, branch: Option<&str>, lane: &str) -> Option<&Account> {
+        let accounts = self.accounts(channel, branch);
+        accounts.get(accounts.iter().position(|a| &*a.lane == lane)? + 1)
+    }
+
+    /// In the order in which they are tried; none when the tenant switched the channel off.
+    fn accounts(&self, channel: &str, branch: Option<&str>) -> &[Account] {
+        let integration = self.integration(channel, branch).filter(|i| i.row.disabled_at.is_none());
+        integration.map_or(&[], |i| &i.accounts)
+    }
+
+    /// The account that a hook belongs to, whether or not it sends at present.
+    pub fn account_of_hook(&self, hook: &Hook) -> Option<&Account> {
+        let integration = self.integrations.get(&hook.channel)?.get(&hook.branch)?;
+        integration.accounts.iter().find(|a| a.row.name == hook.account)
     }
 
     /// What plugin and operator allow a lane.
-    pub fn limits(&self, channel: &str, branch: Option<&str>, config: &Config) -> Limits {
-        let account = self.account(channel, branch);
+    pub fn limits(&self, lane: &Lane, config: &Config) -> Limits {
+        let account = self.account_of(lane.channel(), lane.branch(), &lane.name);
         let plugin = account.map(|a| a.provider.limits).unwrap_or_default();
-        let operator = config.channel(channel);
+        let operator = config.channel(lane.channel());
         let lower = |a: Option<u32>, b: Option<u32>| match (a, b) {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
@@ -98,8 +128,36 @@ impl Tenant {
         self.levels(branch).on_unknown(channel)
     }
 
-    /// What the account's plugin remembered about the recipient.
-    pub async fn memory(&self, db: &Db, account: &Account, d: &Delivery) -> Result<Option<Value>> {
+    /// Where this person leaves the tenant's marketing.
+    pub fn unsubscribe_link(&self, address: &str) -> String {
+        crate::unsubscribe::link(&self.keyring, &self.public_url, &self.id, address)
+    }
+
+    /// What is known of a delivery's recipient on this account.
+    pub async fn known(&self, db: &Db, account: &Account, d: &Delivery, now: Timestamp) -> Result<Known> {
+        let memory = self.memory(db, account, d).await?;
+        let window_open = self.window_open(db, account, (&d.channel, d.address.as_deref()), now).await?;
+        Ok(Known { memory, window_open })
+    }
+
+    /// Whether free text may be sent to this address now; always so for accounts without a window.
+    pub async fn window_open(
+        &self,
+        db: &Db,
+        account: &Account,
+        (channel, address): (&str, Option<&str>),
+        now: Timestamp,
+    ) -> Result<bool> {
+        match (account.provider.window_hours, address) {
+            (Some(hours), Some(address)) => {
+                let last = last_inbound(&db.pool, &self.id, channel, address).await?;
+                Ok(last.is_some_and(|at| now.since(at) < Duration::from_secs(3600 * u64::from(hours))))
+            }
+            _ => Ok(true),
+        }
+    }
+
+    async fn memory(&self, db: &Db, account: &Account, d: &Delivery) -> Result<Option<Value>> {
         match &d.address {
             Some(address) if account.provider.remembers => {
                 Ok(find_memory(&db.pool, &self.id, &account.key, address).await?)
@@ -109,12 +167,33 @@ impl Tenant {
     }
 }
 
+impl Integration {
+    /// Where the provider of the account of this name reports.
+    pub fn hook_url_of(&self, account: &str) -> Option<String> {
+        self.accounts.iter().find(|a| a.row.name == account)?.hook_url.as_deref().map(str::to_owned)
+    }
+}
+
 impl Account {
+    /// The address it sends from, where that is an e-mail's.
+    pub fn sender(&self) -> Option<&str> {
+        (self.address == AddressKind::Email).then(|| self.row.settings.get("from")?.as_str()).flatten()
+    }
+
     /// How long a call may last, the contract's own time-outs and a margin included.
     pub fn call_span(&self, config: &Config) -> Duration {
         let contract = config.delivery.call_timeout;
         self.provider.limits.call_seconds.map_or(contract, Duration::from_secs).max(contract) + Duration::from_secs(5)
     }
+}
+
+/// What an account knows of a recipient.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Known {
+    /// What its plugin asked to remember.
+    pub memory: Option<Value>,
+    /// Free text may be sent now; always so for accounts without a window.
+    pub window_open: bool,
 }
 
 /// The cache of tenants, and the way accounts are opened.
@@ -169,6 +248,12 @@ impl Tenants {
         }
     }
 
+    /// Something changed that may concern all: each next look reads anew.
+    pub fn refresh_all(&self) {
+        let mut cached = self.cached.write().unwrap_or_else(PoisonError::into_inner);
+        cached.values_mut().for_each(|entry| entry.stale = true);
+    }
+
     fn fresh(&self, id: &TenantId) -> Option<Arc<Tenant>> {
         self.read(|cached| {
             let entry = cached.get(id)?;
@@ -214,6 +299,8 @@ impl Tenants {
                 .map(|b| (b.id.to_string(), Branch { name: b.name, settings: b.settings }))
                 .collect(),
             has_suppressions,
+            keyring: Arc::clone(&self.keyring),
+            public_url: self.config.load().server.public_url.clone(),
             platform: Arc::new(self.config.load().defaults.clone()),
             integrations,
         })
@@ -221,28 +308,34 @@ impl Tenants {
 
     fn open(&self, tenant: &TenantId, row: IntegrationRow, before: Option<&Integration>) -> Integration {
         let level = if row.branch.is_empty() { Level::Tenant } else { Level::Branch };
-        let lane: Arc<str> = match level {
-            Level::Branch => format!("{}/{}", row.channel, row.branch).into(),
-            _ => row.channel.as_str().into(),
+        let base = match level {
+            Level::Branch => format!("{}/{}", row.channel, row.branch),
+            _ => row.channel.clone(),
         };
         let accounts = row
             .accounts
             .iter()
-            .filter_map(|account| {
+            .enumerate()
+            .filter_map(|(n, account)| {
                 let provider = self.plugins.provider(&row.channel, &account.provider)?;
                 let kept = before
                     .and_then(|i| i.accounts.iter().find(|a| a.row.name == account.name))
                     .filter(|a| a.row.provider == account.provider && a.row.settings == account.settings)
+                    // A plugin that was reloaded has another provider of the same name.
+                    .filter(|a| Arc::ptr_eq(&a.provider, &provider))
                     .and_then(|a| a.channel.as_ref().ok().cloned());
+                let hook_url = self.hook_url(tenant, &row, account, &provider);
                 let channel = match kept {
                     Some(open) => Ok(open),
-                    None => self.open_account(tenant, &row, account, &provider),
+                    None => self.open_account(tenant, &row, account, &provider, hook_url.clone()),
                 };
+                let key = format!("{base}#{}", account.name);
                 Some(Account {
-                    key: format!("{lane}#{}", account.name),
+                    lane: if n == 0 { base.as_str() } else { key.as_str() }.into(),
+                    key,
+                    hook_url,
                     address: self.plugins.manifest(&row.channel).map_or(AddressKind::None, |m| m.address),
                     provider,
-                    lane: Arc::clone(&lane),
                     channel,
                     row: account.clone(),
                 })
@@ -257,9 +350,30 @@ impl Tenants {
         row: &IntegrationRow,
         account: &AccountRow,
         provider: &Provider,
+        hook_url: Option<Arc<str>>,
     ) -> Result<Arc<dyn Channel>, SettingsError> {
         let settings = unseal(&self.keyring, tenant, row, account, provider)?;
-        self.plugins.open(&row.channel, &account.provider, &settings, &self.host)
+        // A provider on the internet can't reach a server that is only known to its own machine.
+        let hook_url = hook_url.filter(|_| hook::is_public(&self.config.load().server.public_url));
+        let host = Host { hook_url, ..self.host.clone() };
+        self.plugins.open(&row.channel, &account.provider, &settings, &host)
+    }
+
+    fn hook_url(
+        &self,
+        tenant: &TenantId,
+        row: &IntegrationRow,
+        account: &AccountRow,
+        provider: &Provider,
+    ) -> Option<Arc<str>> {
+        let hook = Hook {
+            tenant: tenant.clone(),
+            channel: row.channel.clone(),
+            branch: row.branch.clone(),
+            account: account.name.clone(),
+        };
+        let reports = provider.callbacks || provider.inbound;
+        reports.then(|| hook.url(&self.keyring, &self.config.load().server.public_url).into())
     }
 
     /// Opens an account that is not stored (yet), from settings in clear.

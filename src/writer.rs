@@ -5,6 +5,7 @@ mod accept;
 mod conclude;
 mod outcome;
 mod plan;
+mod report;
 mod task;
 
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use crate::deliver::Engine;
 use crate::ids::{NotificationId, TenantId};
 use crate::lane::Lane;
 use crate::status::{Outcome, Status};
+use crate::store::callbacks::{InboundRow, Report};
 use crate::store::notifications::{Delivery, NewNotification};
 use crate::store::{Db, StoreResult};
 
@@ -28,6 +30,8 @@ pub enum Op {
     Release(Vec<(Delivery, Timestamp)>),
     /// Claim due rows of a lane this node owns.
     Load(LoadOp),
+    /// What providers reported.
+    Report(ReportOp),
     /// Let an idle lane sleep.
     Settle(Arc<Lane>),
     /// Announce work in a lane that was written by other means (a retry by hand, a new step).
@@ -88,6 +92,8 @@ pub struct StartOp {
     pub tenant: TenantId,
     pub id: NotificationId,
     pub lease: Arc<str>,
+    /// When it begins: stored as the caller knows it.
+    pub now: Timestamp,
     pub due: Timestamp,
     /// The attempt is open and durable; `false`: the lease is gone.
     pub reply: oneshot::Sender<StoreResult<bool>>,
@@ -134,7 +140,34 @@ pub struct Captured {
     pub actions: String,
 }
 
+/// What a provider's callback meant, as the store keeps it.
+#[derive(Debug, Default)]
+pub struct Events {
+    pub reports: Vec<Report>,
+    pub inbound: Vec<InboundRow>,
+    pub opt_outs: Vec<OptedOut>,
+}
+
+/// An address that is not to be written to any more.
+#[derive(Debug)]
+pub struct OptedOut {
+    pub tenant: TenantId,
+    pub address: String,
+    /// `all` or `marketing`.
+    pub category: &'static str,
+    pub reason: String,
+}
+
+pub struct ReportOp {
+    pub events: Events,
+    /// These were kept before: what still finds no notification stays, for an hour.
+    pub kept: bool,
+    pub reply: oneshot::Sender<StoreResult<()>>,
+}
+
 pub struct LoadOp {
+    /// Leave rows that have only one channel to go.
+    pub only_chains: bool,
     pub lane: Arc<Lane>,
     pub reply: oneshot::Sender<StoreResult<Loaded>>,
     pub limit: usize,

@@ -21,7 +21,7 @@ fn print_json(value: &impl Serialize) -> Done {
 pub(super) fn config_check(loaded: Result<Config, Failure>, json: bool) -> Done {
     let checked = loaded.and_then(|config| {
         Verifier::new(&config.auth).map_err(|e| Failure::config(e.to_string()))?;
-        let plugins = Registry::native()?;
+        let plugins = Registry::load(config.paths.plugins.as_deref()).map_err(super::start_failure)?;
         check_channels(&config, &plugins).map_err(|e| Failure::config(e.to_string()))?;
         Ok(())
     });
@@ -118,8 +118,9 @@ pub(super) async fn channels(config: Config, command: ChannelsCommand, json: boo
     match command {
         ChannelsCommand::List { tenant } => {
             let tenant = app.tenants.get(&only(&app, tenant).await?).await?;
+            let names = app.plugins.names();
             let states: Vec<_> =
-                app.plugins.names().filter_map(|name| integrations::state(&app, &tenant, None, name)).collect();
+                names.iter().filter_map(|name| integrations::state(&app, &tenant, None, name)).collect();
             if json {
                 return print_json(&json!({"items": states}));
             }
@@ -136,8 +137,8 @@ pub(super) async fn channels(config: Config, command: ChannelsCommand, json: boo
         ChannelsCommand::Test { tenant, channel } => {
             let tenant = app.tenants.get(&only(&app, tenant).await?).await?;
             if let Some(channel) = channel {
-                if app.plugins.manifest(&channel).is_none() {
-                    let known: Vec<_> = app.plugins.names().collect();
+                if !app.plugins.has(&channel) {
+                    let known = app.plugins.names();
                     return Err(Failure::usage(format!(
                         "there is no channel {channel}; there are: {}",
                         known.join(", ")

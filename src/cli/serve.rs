@@ -19,6 +19,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use super::{Done, Failure, start_failure};
 use crate::app::{App, check_channels};
 use crate::config::{Config, DEFAULT_FILE, LogFormat, process_env};
+use crate::plugins::Registry;
 
 /// Changes the log level of the running process.
 type SetLevel = Box<dyn Fn(&str) + Send + Sync>;
@@ -157,9 +158,10 @@ async fn watch(app: Arc<App>, file: Option<PathBuf>, set_level: SetLevel) {
             }
         }
         match Config::load(file.as_deref(), process_env()) {
-            Ok(fresh) => match check_channels(&fresh, &app.plugins) {
-                Ok(()) => {
+            Ok(fresh) => match plugins_of(&fresh) {
+                Ok(plugins) => {
                     set_level(&fresh.log.level);
+                    app.exchange_plugins(plugins);
                     app.reload(fresh);
                 }
                 Err(e) => tracing::error!(error = %e, "configuration not reloaded"),
@@ -167,6 +169,13 @@ async fn watch(app: Arc<App>, file: Option<PathBuf>, set_level: SetLevel) {
             Err(e) => tracing::error!(error = %e, "configuration not reloaded"),
         }
     }
+}
+
+/// The channels a configuration makes, each of which it may mention.
+fn plugins_of(config: &Config) -> anyhow::Result<Registry> {
+    let plugins = Registry::load(config.paths.plugins.as_deref())?;
+    check_channels(config, &plugins)?;
+    Ok(plugins)
 }
 
 fn changed_at(path: &Path) -> Option<(SystemTime, u64)> {

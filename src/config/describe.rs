@@ -113,11 +113,12 @@ impl Config {
     }
 }
 
-/// The keys that differ and that a running server cannot take up: all but `channels.*` and `log.level`.
+/// The keys that differ and that a running server cannot take up: all but `channels.*`, `paths.plugins` and
+/// `log.level`.
 pub fn reloadable(old: &Config, new: &Config) -> Vec<String> {
     // Both hold the key of every default, and keys beside those exist only under `channels`.
     old.settings()
-        .filter(|was| !was.key.starts_with("channels.") && was.key != "log.level")
+        .filter(|was| !was.key.starts_with("channels.") && !["log.level", "paths.plugins"].contains(&was.key.as_str()))
         .filter(|was| new.effective.0.get(&was.key).is_none_or(|is| is.fingerprint != was.fingerprint))
         .map(|was| was.key.clone())
         .collect()

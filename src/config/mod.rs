@@ -5,6 +5,8 @@ mod describe;
 mod layers;
 mod values;
 
+pub use values::read_duration;
+
 #[cfg(test)]
 mod tests;
 
@@ -108,6 +110,8 @@ pub struct Delivery {
     #[serde(deserialize_with = "values::duration")]
     pub call_timeout: Duration,
     #[serde(deserialize_with = "values::duration")]
+    pub fallback_after: Duration,
+    #[serde(deserialize_with = "values::duration")]
     pub lease: Duration,
     #[serde(deserialize_with = "values::duration")]
     pub shutdown_grace: Duration,
@@ -126,6 +130,8 @@ pub struct Log {
 pub struct Paths {
     #[serde(deserialize_with = "values::path")]
     pub templates: Option<PathBuf>,
+    #[serde(deserialize_with = "values::path")]
+    pub plugins: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Deserialize)]

@@ -137,25 +137,28 @@ pub(super) fn public_url<'de, D: Deserializer<'de>>(d: D) -> Result<String, D::E
 
 /// `"500ms"`, `"30s"`, `"5m"`, `"2h"`, `"1d"`.
 pub(super) fn duration<'de, D: Deserializer<'de>>(d: D) -> Result<Duration, D::Error> {
-    checked(d, |text| {
-        let wrong = || format!("\"{text}\" is not a duration such as \"500ms\", \"30s\", \"5m\", \"2h\" or \"1d\"");
-        let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-        let (number, unit) = text.split_at(digits);
-        let number: u64 = number.parse().map_err(|_| wrong())?;
-        let unit_millis = match unit.trim_start() {
-            "ms" => 1,
-            "s" => 1_000,
-            "m" => 60_000,
-            "h" => 3_600_000,
-            "d" => 86_400_000,
-            _ => return Err(wrong()),
-        };
-        match number.checked_mul(unit_millis) {
-            Some(0) => Err("must be longer than nothing".into()),
-            Some(millis) => Ok(Duration::from_millis(millis)),
-            None => Err(wrong()),
-        }
-    })
+    checked(d, read_duration)
+}
+
+/// A duration as people write it: `30s`, `5m`, `2h`, `1d`.
+pub fn read_duration(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("\"{text}\" is not a duration such as \"500ms\", \"30s\", \"5m\", \"2h\" or \"1d\"");
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let number: u64 = number.parse().map_err(|_| wrong())?;
+    let unit_millis = match unit.trim_start() {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => return Err(wrong()),
+    };
+    match number.checked_mul(unit_millis) {
+        Some(0) => Err("must be longer than nothing".into()),
+        Some(millis) => Ok(Duration::from_millis(millis)),
+        None => Err(wrong()),
+    }
 }
 
 pub(super) fn secret<'de, D: Deserializer<'de>>(d: D) -> Result<Option<SecretString>, D::Error> {

@@ -5,13 +5,15 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use bytes::Bytes;
-use plugin_api::{Attachment, Host, Message};
+use plugin_api::{AddressKind, ApprovedForm, Attachment, Host, Message};
 use serde_json::Value;
 
 use crate::content::{AttachmentSource, Body, Content, Recipient, StoredAttachment};
+use crate::sms;
+use crate::status::Category;
 use crate::store::notifications::Delivery;
 use crate::template::{Parts, Templates};
-use crate::tenant::{Account, Tenant};
+use crate::tenant::{Account, Known, Tenant};
 
 /// The content can't become a message.
 pub struct ComposeError {
@@ -20,6 +22,9 @@ pub struct ComposeError {
     /// Later it may.
     pub passing: bool,
 }
+
+/// Only an approved form may be sent now, and there is none.
+pub const OUTSIDE_WINDOW: &str = "outside_whatsapp_window";
 
 /// The largest attachment that is fetched.
 const LARGEST: usize = 10 * 1024 * 1024;
@@ -32,15 +37,30 @@ pub async fn compose(
     account: &Account,
     d: &Delivery,
     content: &Content,
-    memory: Option<Value>,
+    known: Known,
 ) -> Result<Message, ComposeError> {
-    let rendered = render(templates, tenant, account, &d.channel, d.branch.as_deref(), &d.recipient, content)?;
+    if let Some(Err(detail)) = account.sender().map(|from| tenant.levels(d.branch.as_deref()).check_sender(from)) {
+        return Err(ComposeError { reason: "sender_not_allowed", detail, passing: false });
+    }
+    let unsubscribe_url = unsubscribe_url(tenant, account, d, content);
+    let shown = with_link(content, unsubscribe_url.as_deref());
+    let rendered = render(templates, tenant, account, &d.channel, d.branch.as_deref(), &d.recipient, &shown)?;
     let provider = &account.provider;
     if let Some(most) = provider.max_length
         && rendered.text.chars().count() > most
     {
         let detail = format!("the text has more than the {most} characters that {} takes", provider.name);
         return Err(ComposeError { reason: "too_long", detail, passing: false });
+    }
+    let Known { memory, window_open } = known;
+    let form = match form(templates, tenant, account, d, content) {
+        // The text is what goes out now; what is wrong with the form matters when it is needed.
+        Err(_) if window_open => None,
+        form => form?,
+    };
+    if !window_open && form.is_none() {
+        let detail = "the person has not written lately, and the template has no approved form".to_owned();
+        return Err(ComposeError { reason: OUTSIDE_WINDOW, detail, passing: false });
     }
     let mut attachments = Vec::new();
     if provider.attachments {
@@ -66,8 +86,49 @@ pub async fn compose(
         data: Arc::clone(&content.data),
         attempt: d.attempts.max(1),
         memory,
-        window_open: true,
-        form: None,
+        window_open,
+        form,
+        unsubscribe_url,
+        began_at: d.step_began_at.unwrap_or(d.created_at).to_system(),
+    })
+}
+
+/// Marketing by e-mail always says how to be left alone; other mail where its content asks for it.
+fn unsubscribe_url(tenant: &Tenant, account: &Account, d: &Delivery, content: &Content) -> Option<String> {
+    let asked = d.category == Category::Marketing || matches!(&content.body, Body::Content(c) if c.unsubscribe);
+    let address = d.address.as_ref().filter(|_| asked && account.address == AddressKind::Email)?;
+    Some(tenant.unsubscribe_link(address))
+}
+
+/// A template may show the link as `unsubscribeUrl`.
+fn with_link<'a>(content: &'a Content, url: Option<&str>) -> Cow<'a, Content> {
+    match (url, &content.body, &*content.data) {
+        (Some(url), Body::Template(_), Value::Object(fields)) => {
+            let mut fields = fields.clone();
+            fields.insert("unsubscribeUrl".into(), url.into());
+            let data = Arc::new(Value::Object(fields));
+            Cow::Owned(Content { data, ..content.clone() })
+        }
+        _ => Cow::Borrowed(content),
+    }
+}
+
+/// The approved form of a template, where the provider takes such forms.
+pub fn form(
+    templates: &Templates,
+    tenant: &Tenant,
+    account: &Account,
+    d: &Delivery,
+    content: &Content,
+) -> Result<Option<ApprovedForm>, ComposeError> {
+    let (Some(_), Body::Template(name)) = (account.provider.window_hours, &content.body) else { return Ok(None) };
+    let settled = tenant.levels(d.branch.as_deref()).locale(&tenant.platform).value;
+    let locale = d.recipient.locale.as_deref().unwrap_or(settled);
+    let data = with_name(&content.data, &d.recipient);
+    templates.form(name, locale, Some(settled), &data).map_err(|e| ComposeError {
+        reason: "template_failed",
+        detail: e.to_string(),
+        passing: false,
     })
 }
 
@@ -107,6 +168,22 @@ pub struct Text {
 
 /// Renders content for one recipient on one channel; also what `dryRun` shows.
 pub fn render(
+    templates: &Templates,
+    tenant: &Tenant,
+    account: &Account,
+    channel: &str,
+    branch: Option<&str>,
+    recipient: &Recipient,
+    content: &Content,
+) -> Result<Text, ComposeError> {
+    let mut rendered = parts(templates, tenant, account, channel, branch, recipient, content)?;
+    if channel == "sms" && tenant.levels(branch).find(|s| s.accent_folding.as_ref()).is_some_and(|f| *f.value) {
+        rendered.text = sms::cheaper(rendered.text);
+    }
+    Ok(rendered)
+}
+
+fn parts(
     templates: &Templates,
     tenant: &Tenant,
     account: &Account,

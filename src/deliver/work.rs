@@ -8,7 +8,7 @@ use futures_util::FutureExt;
 use plugin_api::{Hint, Lookup, Message, Receipt, SendError};
 use tokio::sync::oneshot;
 
-use super::{Engine, compose};
+use super::{Around, Engine, How, compose};
 use crate::clock::Timestamp;
 use crate::content::Content;
 use crate::error::{Error, Result};
@@ -18,10 +18,13 @@ use crate::status::{Outcome, Status};
 use crate::store::notifications::{Delivery, find_shared_content};
 use crate::store::suppressions;
 use crate::tenant::{Account, Tenant};
-use crate::writer::{AttemptRecord, Captured, Finished, NextStep, Op, StartOp};
+use crate::writer::{AttemptRecord, Captured, Finished, Op, StartOp};
 
 /// A `sendAt` may be this late after a downtime; later it is `missed`.
 const USEFUL_FOR: Duration = Duration::from_secs(6 * 3600);
+
+/// When a delivery without another way looks at its stranded lane again.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 /// How a piece of work ended, for the lane.
 enum Ended {
@@ -33,10 +36,11 @@ enum Ended {
     Later(Timestamp),
 }
 
-/// Works on one delivery whose lane slot is taken. `opened`: its attempt is already open and durable.
-pub(super) async fn run(engine: &Arc<Engine>, lane: &Arc<Lane>, mut delivery: Delivery, opened: bool) {
+/// Works on one delivery whose lane slot is taken.
+pub(super) async fn run(engine: &Arc<Engine>, lane: &Arc<Lane>, mut delivery: Delivery, how: How) {
     let slot = delivery.clone();
-    let ended = AssertUnwindSafe(attempt(engine, lane, &mut delivery, opened)).catch_unwind().await;
+    let opened = how == How::Opened;
+    let ended = AssertUnwindSafe(attempt(engine, lane, &mut delivery, how)).catch_unwind().await;
     let now = engine.clock.now();
     let outcome = match ended {
         Ok(Ok(Ended::Called { outcome, misconfigured, retry_after })) => {
@@ -77,18 +81,28 @@ async fn give_back(engine: &Arc<Engine>, lane: &Lane, delivery: &Delivery, due: 
     engine.writer.send(Op::Release(vec![(delivery.clone(), due)])).await;
 }
 
-async fn attempt(engine: &Arc<Engine>, lane: &Arc<Lane>, d: &mut Delivery, opened: bool) -> Result<Ended> {
+async fn attempt(engine: &Arc<Engine>, lane: &Arc<Lane>, d: &mut Delivery, how: How) -> Result<Ended> {
+    let opened = how == How::Opened;
     let now = engine.clock.now();
     let tenant = engine.tenants.get(&d.tenant).await?;
     if d.status == Status::Sending && !opened {
         return interrupted(engine, &tenant, d, now).await;
+    }
+    if d.status == Status::Sent {
+        return undelivered(engine, &tenant, d, now).await;
     }
     if let Some(reason) = too_late(d, now) {
         return settle(engine, d, Status::Expired, reason, now).await;
     }
     if !engine.config.load().channel(&d.channel).enabled {
         lane.state().off = true;
-        return Ok(Ended::Later(now.plus(Duration::from_secs(1))));
+        if opened {
+            return Ok(Ended::Later(now));
+        }
+        return around(engine, &tenant, d, "disabled_by_operator", now).await;
+    }
+    if let How::Around(reason) = how {
+        return around(engine, &tenant, d, reason, now).await;
     }
     if tenant.has_suppressions
         && let Some(address) = &d.address
@@ -96,16 +110,16 @@ async fn attempt(engine: &Arc<Engine>, lane: &Arc<Lane>, d: &mut Delivery, opene
     {
         return settle(engine, d, Status::Suppressed, &reason, now).await;
     }
-    let Some(account) = tenant.account(&d.channel, d.branch.as_deref()) else {
-        return give_up(engine, &tenant, d, "not_configured", None, now).await;
+    let Some(account) = tenant.account_of(&d.channel, d.branch.as_deref(), &d.lane) else {
+        return give_up(engine, &tenant, d, Around::Channel, "not_configured", None, now).await;
     };
     if !opened && !lane.state().may_retry(d, now) {
         return Ok(Ended::Later(now.plus(Duration::from_secs_f64(3.0 + 6.0 * rand::random::<f64>()))));
     }
     let content = content(engine, d).await?;
-    let memory = tenant.memory(&engine.db, account, d).await?;
+    let known = tenant.known(&engine.db, account, d, now).await?;
     let mut message =
-        match compose(&engine.templates, engine.tenants.host(), &tenant, account, d, &content, memory).await {
+        match compose(&engine.templates, engine.tenants.host(), &tenant, account, d, &content, known).await {
             Ok(message) => message,
             // What can't be fetched now is an attempt that was not sent, and is tried again by the same rules.
             Err(e) if e.passing => {
@@ -114,11 +128,13 @@ async fn attempt(engine: &Arc<Engine>, lane: &Arc<Lane>, d: &mut Delivery, opene
                 }
                 return refused(engine, &tenant, account, d, SendError::not_sent(e.reason, e.detail), false, now).await;
             }
-            Err(e) => return give_up(engine, &tenant, d, e.reason, Some(e.detail), now).await,
+            Err(e) => return give_up(engine, &tenant, d, Around::Channel, e.reason, Some(e.detail), now).await,
         };
     let channel = match &account.channel {
         Ok(channel) => channel,
-        Err(e) => return give_up(engine, &tenant, d, "account_unusable", Some(e.to_string()), now).await,
+        Err(e) => {
+            return give_up(engine, &tenant, d, Around::Account, "account_unusable", Some(e.to_string()), now).await;
+        }
     };
     let after_unknown = d.status == Status::Unknown;
     if after_unknown && account.provider.idempotency.is_none() {
@@ -141,14 +157,16 @@ async fn attempt(engine: &Arc<Engine>, lane: &Arc<Lane>, d: &mut Delivery, opene
     }
     crate::failpoint::reach("before_call");
     message.attempt = d.attempts;
-    call(engine, &tenant, account, channel.as_ref(), d, &message, after_unknown).await
+    message.began_at = d.step_began_at.unwrap_or(now).to_system();
+    let patience = patience(engine, &tenant, account, d, &content);
+    call(engine, &tenant, account, channel.as_ref(), d, &message, Calling { after_unknown, patience }).await
 }
 
 /// Opens the attempt: after this, and only after this, the provider may be called.
 async fn open(engine: &Engine, account: &Account, d: &mut Delivery, now: Timestamp) -> Result<bool> {
     let (reply, opened) = oneshot::channel();
     let due = now.plus(account.call_span(&engine.config.load()));
-    let op = StartOp { tenant: d.tenant.clone(), id: d.id.clone(), lease: Arc::clone(&d.lease), due, reply };
+    let op = StartOp { tenant: d.tenant.clone(), id: d.id.clone(), lease: Arc::clone(&d.lease), now, due, reply };
     engine.writer.send(Op::Start(op)).await;
     let opened = opened.await.map_err(|_| Error::Internal("the writer ended".into()))??;
     if opened {
@@ -161,6 +179,38 @@ async fn open(engine: &Engine, account: &Account, d: &mut Delivery, now: Timesta
     Ok(opened)
 }
 
+/// What is known before a call of what follows it.
+struct Calling {
+    /// This is the one retry after an unknown outcome.
+    after_unknown: bool,
+    /// How long to wait for a report of delivery before the next channel is tried.
+    patience: Option<Duration>,
+}
+
+/// Only where a report can come and another channel could take over.
+fn patience(engine: &Engine, tenant: &Tenant, account: &Account, d: &Delivery, content: &Content) -> Option<Duration> {
+    let after = content.fallback_after.filter(|_| account.provider.callbacks)?;
+    engine.next_step(tenant, d, Around::Channel)?;
+    Some(Duration::from_secs(after.into()))
+}
+
+/// It was sent, but nobody has reported it as delivered in the time it had: the next channel, if it is still wanted.
+async fn undelivered(engine: &Engine, tenant: &Tenant, d: &Delivery, now: Timestamp) -> Result<Ended> {
+    let next = engine.next_step(tenant, d, Around::Channel).filter(|_| d.expires_at.is_none_or(|at| now < at));
+    let finished = match next {
+        Some(next) => Finished {
+            next: Some(next),
+            due_at: Some(now),
+            reason: Some("not_delivered".into()),
+            event: Some(("fell_back", format!("{}: not reported as delivered in time", d.lane))),
+            ..Finished::bare(d.clone(), Status::Queued, now)
+        },
+        None => Finished::bare(d.clone(), Status::Sent, now),
+    };
+    engine.writer.send(Op::Finish(Box::new(finished))).await;
+    Ok(Ended::Quiet)
+}
+
 async fn call(
     engine: &Arc<Engine>,
     tenant: &Tenant,
@@ -168,7 +218,7 @@ async fn call(
     channel: &dyn plugin_api::Channel,
     d: &mut Delivery,
     message: &Message,
-    after_unknown: bool,
+    calling: Calling,
 ) -> Result<Ended> {
     let watch = Instant::now();
     let sent = match tokio::time::timeout(account.call_span(&engine.config.load()), channel.send(message)).await {
@@ -187,8 +237,11 @@ async fn call(
         "attempt"
     );
     match sent {
-        Ok(receipt) => accepted(engine, account, d, message, receipt, now).await,
-        Err(error) => refused(engine, tenant, account, d, error, after_unknown, now).await,
+        Ok(receipt) => {
+            let due = calling.patience.map(|patience| now.plus(patience));
+            accepted(engine, account, d, message, receipt, due, now).await
+        }
+        Err(error) => refused(engine, tenant, account, d, error, calling.after_unknown, now).await,
     }
 }
 
@@ -198,6 +251,7 @@ async fn accepted(
     d: &Delivery,
     message: &Message,
     receipt: Receipt,
+    due_at: Option<Timestamp>,
     now: Timestamp,
 ) -> Result<Ended> {
     let captured = (account.provider.name == crate::plugins::SANDBOX).then(|| {
@@ -210,6 +264,7 @@ async fn accepted(
     });
     let finished = Finished {
         status: Status::Sent,
+        due_at,
         message_id: receipt.message_id.clone(),
         attempt: Some(AttemptRecord {
             provider: account.provider.name.clone(),
@@ -268,17 +323,23 @@ async fn refused(
         reason: Some(error.reason.to_string()),
         error: Some(error.detail),
     };
-    let mut finished = decide(engine, tenant, d, retry::next(&attempted), &error.reason, now);
+    // What is wrong with the address is wrong with it everywhere on this channel.
+    let ways = if error.hint == Some(Hint::SuppressAddress) { Around::Channel } else { Around::Account };
+    let mut finished = decide(engine, tenant, d, ways, retry::next(&attempted), &error.reason, now);
     finished.attempt = Some(record);
     finished.remember = error.remember.map(|memory| (account.key.clone(), memory));
     engine.writer.send(Op::Finish(Box::new(finished))).await;
+    if error.hint == Some(Hint::OnlyThisRecipient) {
+        // To the lane this is as good as a refusal: the provider answers, and the others need not wait.
+        return Ok(Ended::Called { outcome: Outcome::Rejected, misconfigured: false, retry_after: None });
+    }
     let misconfigured = error.hint == Some(Hint::Misconfigured);
     Ok(Ended::Called { outcome, misconfigured, retry_after: error.retry_after })
 }
 
 /// An attempt was open when its lease ran out: nobody knows whether the call was made.
 async fn interrupted(engine: &Engine, tenant: &Tenant, d: &Delivery, now: Timestamp) -> Result<Ended> {
-    let account = tenant.account(&d.channel, d.branch.as_deref());
+    let account = tenant.account_of(&d.channel, d.branch.as_deref(), &d.lane);
     let none = Repeat { key_holds_until: None, lookup: false, wait: Duration::from_secs(300) };
     let attempted = Attempted {
         outcome: Outcome::Unknown,
@@ -292,7 +353,7 @@ async fn interrupted(engine: &Engine, tenant: &Tenant, d: &Delivery, now: Timest
         on_unknown: tenant.on_unknown(&d.channel, d.branch.as_deref()),
         chance: rand::random(),
     };
-    let mut finished = decide(engine, tenant, d, retry::next(&attempted), "interrupted", now);
+    let mut finished = decide(engine, tenant, d, Around::Account, retry::next(&attempted), "interrupted", now);
     finished.attempt = Some(AttemptRecord {
         provider: account.map_or_else(String::new, |a| a.provider.name.clone()),
         outcome: Outcome::Unknown,
@@ -307,7 +368,15 @@ async fn interrupted(engine: &Engine, tenant: &Tenant, d: &Delivery, now: Timest
 }
 
 /// Turns the policy's word into the row's next state.
-fn decide(engine: &Engine, tenant: &Tenant, d: &Delivery, next: Next, reason: &str, now: Timestamp) -> Finished {
+fn decide(
+    engine: &Engine,
+    tenant: &Tenant,
+    d: &Delivery,
+    ways: Around,
+    next: Next,
+    reason: &str,
+    now: Timestamp,
+) -> Finished {
     let bare = |status| Finished { reason: Some(reason.to_owned()), ..Finished::bare(d.clone(), status, now) };
     match next {
         Next::Sent => bare(Status::Sent),
@@ -316,12 +385,12 @@ fn decide(engine: &Engine, tenant: &Tenant, d: &Delivery, next: Next, reason: &s
         Next::Hold => bare(Status::Unknown),
         Next::GiveUp(word) => {
             let reason = word.unwrap_or(reason).to_owned();
-            match next_step(engine, tenant, d) {
+            match engine.next_step(tenant, d, ways) {
                 Some(next) => Finished {
                     next: Some(next),
                     due_at: Some(now),
                     reason: Some(reason.clone()),
-                    event: Some(("fell_back", format!("{}: {reason}", d.channel))),
+                    event: Some(("fell_back", format!("{}: {reason}", d.lane))),
                     ..bare(Status::Queued)
                 },
                 None => Finished { reason: Some(reason), ..bare(Status::Failed) },
@@ -330,21 +399,12 @@ fn decide(engine: &Engine, tenant: &Tenant, d: &Delivery, next: Next, reason: &s
     }
 }
 
-/// The next channel of the chain that can be used now.
-fn next_step(engine: &Engine, tenant: &Tenant, d: &Delivery) -> Option<NextStep> {
-    let config = engine.config.load();
-    (d.step + 1..d.chain.len()).find_map(|step| {
-        let channel = &d.chain[step];
-        let account = tenant.account(channel, d.branch.as_deref())?;
-        let address = d.recipient.address(account.address);
-        let reachable = account.address == plugin_api::AddressKind::None || address.is_some();
-        (reachable && config.channel(channel).enabled).then(|| NextStep {
-            step,
-            channel: channel.as_str().into(),
-            address: address.map(Into::into),
-            lane: Arc::clone(&account.lane),
-        })
-    })
+/// Nothing goes out on this lane: another way, if there is one and nobody can have been told yet; else patience.
+async fn around(engine: &Engine, tenant: &Tenant, d: &Delivery, reason: &'static str, now: Timestamp) -> Result<Ended> {
+    if d.status == Status::Queued && engine.next_step(tenant, d, Around::Account).is_some() {
+        return give_up(engine, tenant, d, Around::Account, reason, None, now).await;
+    }
+    Ok(Ended::Later(now.plus(LOOK_AGAIN)))
 }
 
 /// This channel can't carry it: the next one, or the end.
@@ -352,11 +412,12 @@ async fn give_up(
     engine: &Engine,
     tenant: &Tenant,
     d: &Delivery,
+    ways: Around,
     reason: &'static str,
     detail: Option<String>,
     now: Timestamp,
 ) -> Result<Ended> {
-    let mut finished = decide(engine, tenant, d, Next::GiveUp(Some(reason)), reason, now);
+    let mut finished = decide(engine, tenant, d, ways, Next::GiveUp(Some(reason)), reason, now);
     if d.status == Status::Sending {
         finished.attempt = Some(AttemptRecord {
             provider: String::new(),

@@ -31,10 +31,14 @@ impl FromRequest<Arc<App>> for RawJson {
 
     async fn from_request(request: Request, app: &Arc<App>) -> Result<Self> {
         check_media_type(request.headers())?;
-        let patience = app.config.load().server.request_timeout;
-        let read = tokio::time::timeout(patience, collect(request.into_body())).await;
-        read.map_err(|_| slow(patience))?.map(RawJson)
+        collect_within(app, request.into_body()).await.map(RawJson)
     }
+}
+
+/// A whole body of any kind, of bounded size and within bounded time.
+pub(super) async fn collect_within(app: &App, body: Body) -> Result<Bytes> {
+    let patience = app.config.load().server.request_timeout;
+    tokio::time::timeout(patience, collect(body)).await.map_err(|_| slow(patience))?
 }
 
 impl<T: DeserializeOwned> FromRequest<Arc<App>> for JsonBody<T> {

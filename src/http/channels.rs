@@ -51,7 +51,8 @@ pub(super) async fn list(
 ) -> Result<Json<ChannelList>> {
     let tenant = app.tenants.get(&tenant).await?;
     let branch = known_branch(&tenant, query.branch_id.as_deref())?;
-    let items = app.plugins.names().filter_map(|name| integrations::state(&app, &tenant, branch, name)).collect();
+    let items =
+        app.plugins.names().iter().filter_map(|name| integrations::state(&app, &tenant, branch, name)).collect();
     Ok(Json(ChannelList { items }))
 }
 

@@ -42,6 +42,8 @@ fn known(slug: &str) -> (StatusCode, &'static str) {
         "cursor-invalid" => (S::BAD_REQUEST, "The cursor is not valid"),
         "header-invalid" => (S::BAD_REQUEST, "A header is not valid"),
         "tenant-required" => (S::BAD_REQUEST, "Name the tenant"),
+        "bad-signature" => (S::UNAUTHORIZED, "The callback is not signed as its provider signs"),
+        "stale-signature" => (S::UNAUTHORIZED, "The callback was signed at another time"),
         "unauthorized" => (S::UNAUTHORIZED, "Credentials are missing or not valid"),
         "token-expired" => (S::UNAUTHORIZED, "The token has expired"),
         "forbidden" => (S::FORBIDDEN, "Not allowed"),

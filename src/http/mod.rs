@@ -7,6 +7,7 @@ mod channels;
 mod contacts;
 mod error;
 mod health;
+mod hooks;
 mod imports;
 mod keys;
 mod notifications;
@@ -16,6 +17,7 @@ mod sandbox;
 mod shell;
 mod suppressions;
 mod tenants;
+mod unsubscribe;
 
 use std::sync::Arc;
 
@@ -66,9 +68,11 @@ fn api() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(channels::test_all))
         .routes(routes!(channels::get, channels::put, channels::delete))
         .routes(routes!(channels::test))
+        .routes(routes!(hooks::get, hooks::post))
         .routes(routes!(sandbox::list))
         .routes(routes!(suppressions::list, suppressions::post))
         .routes(routes!(suppressions::delete))
+        .routes(routes!(unsubscribe::get, unsubscribe::post))
         .routes(routes!(contacts::list))
         .routes(routes!(imports::contacts))
         .routes(routes!(imports::export))

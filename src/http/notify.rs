@@ -97,7 +97,7 @@ async fn accept(
     let dry_run = request.dry_run;
     let draft = notify::draft(app, &tenant, request).await?;
     if dry_run {
-        return Ok(answer(StatusCode::OK, to_json(&notify::explain(app, &tenant, &draft)?)));
+        return Ok(answer(StatusCode::OK, to_json(&notify::explain(app, &tenant, &draft).await?)));
     }
     let waiting = wait.map(|patience| Waiting::new(app, &draft, patience));
     let key = once.map(|once| IdempotencyKey { key: Arc::clone(&once.key), body_hash: once.body_hash.clone() });

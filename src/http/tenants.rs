@@ -280,8 +280,8 @@ fn check(app: &App, settings: &TenantSettings) -> Result<()> {
         }
     }
     for (n, channel) in settings.channel_order.iter().flatten().enumerate() {
-        if app.plugins.manifest(channel).is_none() {
-            let known: Vec<_> = app.plugins.names().collect();
+        if !app.plugins.has(channel) {
+            let known = app.plugins.names();
             let detail = format!("there is no such channel; there are: {}", known.join(", "));
             add(&format!("/channelOrder/{n}"), "unknown_channel", detail);
         }

@@ -8,11 +8,13 @@ use utoipa::ToSchema;
 
 use crate::app::App;
 use crate::clock::Timestamp;
-use crate::deliver::render;
+use crate::content::Content;
+use crate::deliver::{OUTSIDE_WINDOW, form, render};
 use crate::error::{Error, Result};
 use crate::settings::{Levels, Resolved};
 use crate::sms;
-use crate::tenant::Tenant;
+use crate::store::notifications::Delivery;
+use crate::tenant::{Account, Tenant};
 
 use super::{Considered, Draft, PublicRecipient, Wanted, route, when};
 
@@ -61,16 +63,20 @@ pub struct SmsCost {
 }
 
 /// Explains what a draft would do.
-pub fn explain(app: &App, tenant: &Tenant, draft: &Draft) -> Result<DryRun> {
+pub async fn explain(app: &App, tenant: &Tenant, draft: &Draft) -> Result<DryRun> {
     let config = app.config.load();
     let now = app.clock.now();
     let mut notifications = Vec::new();
     for new in &draft.notifications {
         let d = &new.delivery;
         let branch = d.branch.as_deref();
-        let mut steps = Vec::new();
+        let (mut steps, mut closed) = (Vec::new(), Vec::new());
         for channel in d.chain.iter() {
             let account = tenant.account(channel, branch).ok_or(Error::NotFound)?;
+            if !may_send(app, tenant, account, channel, d, &draft.content).await? {
+                closed.push(channel.as_str());
+                continue;
+            }
             let text = render(&app.templates, tenant, account, channel, branch, &d.recipient, &draft.content)
                 .map_err(|e| Error::refused("template-invalid", e.detail))?;
             let cost = (channel == "sms").then(|| {
@@ -87,11 +93,27 @@ pub fn explain(app: &App, tenant: &Tenant, draft: &Draft) -> Result<DryRun> {
         notifications.push(Explained {
             recipient: PublicRecipient::from(&*d.recipient),
             settings: settings(tenant.levels(branch), tenant),
-            channels: consider_all(app, &config, tenant, d),
+            channels: consider_all(app, &config, tenant, d, &closed),
             steps,
         });
     }
     Ok(DryRun { dry_run: true, notifications })
+}
+
+/// False where only an approved form may be sent now, and there is none.
+async fn may_send(
+    app: &App,
+    tenant: &Tenant,
+    account: &Account,
+    channel: &str,
+    d: &Delivery,
+    content: &Content,
+) -> Result<bool> {
+    let address = d.recipient.address(account.address);
+    let open = tenant.window_open(&app.db, account, (channel, address), app.clock.now()).await?;
+    let form =
+        form(&app.templates, tenant, account, d, content).map_err(|e| Error::refused("template-invalid", e.detail))?;
+    Ok(open || form.is_some())
 }
 
 /// Every channel there is: those of the chain in its order, then the others with the reason they were not taken.
@@ -99,10 +121,12 @@ fn consider_all(
     app: &App,
     config: &crate::config::Config,
     tenant: &Tenant,
-    d: &crate::store::notifications::Delivery,
+    d: &Delivery,
+    closed: &[&str],
 ) -> Vec<Considered> {
     let all: Vec<String> = {
-        let rest = app.plugins.names().filter(|n| !d.chain.iter().any(|c| c == n)).map(str::to_owned);
+        let names = app.plugins.names();
+        let rest = names.iter().filter(|n| !d.chain.iter().any(|c| **c == ***n)).map(ToString::to_string);
         d.chain.iter().cloned().chain(rest).collect()
     };
     let looked = route(app, config, tenant, d.branch.as_deref(), &d.recipient, Wanted::Named(&all));
@@ -110,6 +134,9 @@ fn consider_all(
         .considered
         .into_iter()
         .map(|c| {
+            if closed.contains(&c.channel.as_str()) {
+                return Considered { taken: false, reason: Some(OUTSIDE_WINDOW), ..c };
+            }
             if c.taken && !d.chain.contains(&c.channel) {
                 return Considered { taken: false, reason: Some("not_named"), ..c };
             }

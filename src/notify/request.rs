@@ -13,6 +13,7 @@ use utoipa::ToSchema;
 use crate::address::{self, AddressError};
 use crate::app::App;
 use crate::clock::Timestamp;
+use crate::config::read_duration;
 use crate::contact::Contact;
 use crate::content::{AttachmentSource, Body, Content, Literal, Recipient, StoredAttachment};
 use crate::error::{Error, Fault, Result};
@@ -36,6 +37,10 @@ pub struct NotifyRequest {
     pub channel: Option<String>,
     /// Or several, tried in order. Absent: the tenant's order decides.
     pub channels: Option<Vec<String>>,
+    /// How long a message may stay without a report of delivery before the next of the channels is tried, e.g. `2h`; from
+    /// 1 minute to 7 days. Only for channels that report. Absent: a message that was sent stays where it is.
+    #[schema(example = "2h")]
+    pub fallback_after: Option<String>,
     /// A template's name. At most one of `template`, `message`, `content`.
     pub template: Option<String>,
     /// A literal text.
@@ -74,6 +79,7 @@ impl NotifyRequest {
             to: Some(to),
             channel: Some(channel),
             channels: None,
+            fallback_after: None,
             template: None,
             message: None,
             content: None,
@@ -165,6 +171,7 @@ pub(super) struct Checked {
 const MOST_RECIPIENTS: usize = 1000;
 const MOST_ACTIONS: usize = 10;
 const LONGEST_MESSAGE: usize = 64 * 1024;
+const MINUTE: Duration = Duration::from_secs(60);
 const FURTHEST: Duration = Duration::from_secs(366 * 24 * 3600);
 /// A `sendAt` may be this far in the past: clocks differ, and requests take their time.
 const GRACE: Duration = Duration::from_secs(300);
@@ -226,6 +233,7 @@ pub(super) async fn check(app: &App, tenant: &Tenant, r: NotifyRequest, now: Tim
     }
     times(&r, now, &mut faults);
     let channels = channels(app, &r, &mut faults);
+    let fallback_after = r.fallback_after.as_deref().and_then(|text| fallback_after(text, &mut faults));
     let body = body(app, &r, &mut faults);
     let actions = actions(r.actions.unwrap_or_default(), &mut faults);
     let attachments = attachments(app, r.attachments.unwrap_or_default(), &mut faults).await;
@@ -241,7 +249,7 @@ pub(super) async fn check(app: &App, tenant: &Tenant, r: NotifyRequest, now: Tim
         recipients,
         to_is_list,
         channels,
-        content: Content { body, data: super::data_or_empty(r.data), actions, attachments },
+        content: Content { body, data: super::data_or_empty(r.data), actions, attachments, fallback_after },
         branch: r.branch_id.map(Into::into),
         appointment_id: r.appointment_id,
         category: super::category(r.category),
@@ -249,6 +257,20 @@ pub(super) async fn check(app: &App, tenant: &Tenant, r: NotifyRequest, now: Tim
         expires_at: r.expires_at,
         dedupe_key: r.dedupe_key.filter(|k| !k.is_empty()),
     })
+}
+
+fn fallback_after(text: &str, faults: &mut Faults) -> Option<u32> {
+    match read_duration(text) {
+        Ok(after) if (MINUTE..=7 * 24 * 60 * MINUTE).contains(&after) => u32::try_from(after.as_secs()).ok(),
+        Ok(_) => {
+            faults.add("/fallbackAfter", "out_of_range", "must be from 1 minute to 7 days, e.g. \"2h\"");
+            None
+        }
+        Err(detail) => {
+            faults.add("/fallbackAfter", "malformed", detail);
+            None
+        }
+    }
 }
 
 fn times(r: &NotifyRequest, now: Timestamp, faults: &mut Faults) {
@@ -279,8 +301,8 @@ fn channels(app: &App, r: &NotifyRequest, faults: &mut Faults) -> Option<Vec<Str
         (None, None) => return None,
     };
     for (n, channel) in named.iter().enumerate() {
-        if app.plugins.manifest(channel).is_none() {
-            let known: Vec<_> = app.plugins.names().collect();
+        if !app.plugins.has(channel) {
+            let known = app.plugins.names();
             let pointer = if r.channels.is_some() { format!("{pointer}/{n}") } else { pointer.to_owned() };
             faults.add(
                 pointer,

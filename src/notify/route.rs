@@ -1,5 +1,7 @@
 //! Which channels can reach a recipient now, and in which order they are tried.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -36,37 +38,39 @@ pub struct Route<'a> {
 const PLATFORM_ORDER: [&str; 5] = ["whatsapp", "chatwoot", "sms", "email", "webhook"];
 
 /// The tenant's order, else the platform's, then whatever else there is.
-pub fn order<'a>(app: &'a App, tenant: &'a Tenant, branch: Option<&str>) -> Vec<&'a str> {
+pub fn order<'a>(app: &App, tenant: &'a Tenant, branch: Option<&str>) -> Vec<Cow<'a, str>> {
     let own = tenant.levels(branch).find(|s| s.channel_order.as_ref());
     if let Some(own) = own {
-        return own.value.iter().map(String::as_str).collect();
+        return own.value.iter().map(|name| name.as_str().into()).collect();
     }
-    let rest = app.plugins.names().filter(|n| !PLATFORM_ORDER.contains(n));
-    PLATFORM_ORDER.into_iter().filter(|n| app.plugins.manifest(n).is_some()).chain(rest).collect()
+    let names = app.plugins.names();
+    let rest = names.iter().filter(|n| !PLATFORM_ORDER.contains(&&***n)).map(|n| Cow::Owned(n.to_string()));
+    PLATFORM_ORDER.into_iter().filter(|n| app.plugins.has(n)).map(Cow::Borrowed).chain(rest).collect()
 }
 
 /// Looks at each channel wanted.
 pub fn route<'a>(
-    app: &'a App,
+    app: &App,
     config: &Config,
     tenant: &'a Tenant,
     branch: Option<&str>,
     recipient: &Recipient,
     wanted: Wanted<'a>,
 ) -> Route<'a> {
-    let channels: Vec<&str> = match wanted {
-        Wanted::Named(names) => names.iter().map(String::as_str).collect(),
+    let channels: Vec<Cow<'a, str>> = match wanted {
+        Wanted::Named(names) => names.iter().map(|name| name.as_str().into()).collect(),
         Wanted::Any => order(app, tenant, branch),
     };
     let mut route = Route { considered: Vec::new(), steps: Vec::new() };
     for channel in channels {
-        match judge(app, config, tenant, branch, recipient, channel) {
-            Ok(account) => {
-                route.considered.push(Considered { channel: channel.to_owned(), taken: true, reason: None });
-                route.steps.push((channel, account));
+        let channel = channel.into_owned();
+        match judge(app, config, tenant, branch, recipient, &channel) {
+            Ok(step) => {
+                route.considered.push(Considered { channel, taken: true, reason: None });
+                route.steps.push(step);
             }
             Err(reason) => {
-                route.considered.push(Considered { channel: channel.to_owned(), taken: false, reason: Some(reason) });
+                route.considered.push(Considered { channel, taken: false, reason: Some(reason) });
             }
         }
     }
@@ -80,7 +84,7 @@ fn judge<'a>(
     branch: Option<&str>,
     recipient: &Recipient,
     channel: &str,
-) -> Result<&'a Account, &'static str> {
+) -> Result<(&'a str, &'a Account), &'static str> {
     let manifest = app.plugins.manifest(channel).ok_or("unknown_channel")?;
     if !config.channel(channel).enabled {
         return Err("disabled_by_operator");
@@ -93,7 +97,7 @@ fn judge<'a>(
     if manifest.address != plugin_api::AddressKind::None && recipient.address(manifest.address).is_none() {
         return Err("no_address");
     }
-    Ok(account)
+    Ok((&integration.row.channel, account))
 }
 
 type Steps<'a> = Vec<(&'a str, &'a Account)>;

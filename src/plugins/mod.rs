@@ -2,76 +2,113 @@
 
 mod native;
 mod sandbox;
+mod script;
+mod shipped;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use plugin_api::{Channel, Host, Manifest, Plugin, Provider, Settings, SettingsError};
 
 pub use sandbox::{SANDBOX, play};
+pub use script::{CaseResult, FolderFault, ScriptPlugin, read_folder, run_cases};
 
-/// Every channel by name. The sandbox is a provider of each.
+/// Every channel by name: those compiled in, those that scripts describe, and the sandbox as a provider of each. What
+/// it answers are values of their own, so that a reload can put other scripts in place while calls go on.
 pub struct Registry {
-    channels: BTreeMap<String, Entry>,
+    channels: ArcSwap<Channels>,
+}
+
+type Channels = BTreeMap<Arc<str>, Arc<Entry>>;
+
+struct Entry {
+    plugin: Supplied,
+    manifest: Arc<Manifest>,
+    providers: Vec<Arc<Provider>>,
+    /// Shows what the channel's own first provider would: parts, buttons, length.
     sandbox: Arc<Provider>,
 }
 
-struct Entry {
-    plugin: Option<Box<dyn Plugin>>,
-    manifest: Manifest,
-    providers: Vec<Arc<Provider>>,
+enum Supplied {
+    Native(Box<dyn Plugin>),
+    Script(Box<ScriptPlugin>),
+}
+
+impl Supplied {
+    fn plugin(&self) -> &dyn Plugin {
+        match self {
+            Self::Native(plugin) => &**plugin,
+            Self::Script(plugin) => &**plugin,
+        }
+    }
 }
 
 impl Registry {
-    /// The compiled-in plugins. A channel supplied twice is a mistake of the build, named as such.
-    pub fn native() -> anyhow::Result<Self> {
-        let mut registry = Self { channels: BTreeMap::new(), sandbox: Arc::new(sandbox::provider()) };
+    /// What is compiled in, with an operator's folder of scripts (`paths.plugins`) laid over it: a folder there takes
+    /// the place of the shipped script of the same name. Any other name supplied twice is a mistake, named as such.
+    pub fn load(folder: Option<&Path>) -> anyhow::Result<Self> {
+        let mut channels = Channels::new();
         for plugin in native::plugins() {
-            let manifest = plugin.manifest().clone();
-            registry.add(manifest, Some(plugin))?;
+            add(&mut channels, Supplied::Native(plugin), "compiled in")?;
         }
-        // Channels whose first real provider is still to come can be used with the sandbox already.
-        for manifest in sandbox::channels_without_provider() {
-            if !registry.channels.contains_key(&manifest.channel) {
-                registry.add(manifest, None)?;
+        let own = folder.map(shipped::overlay).transpose()?.unwrap_or_default();
+        let replaced = |shipped: &ScriptPlugin| own.iter().any(|o| o.manifest().channel == shipped.manifest().channel);
+        for plugin in shipped::plugins()?.into_iter().filter(|p| !replaced(p)) {
+            add(&mut channels, Supplied::Script(Box::new(plugin)), "compiled in")?;
+        }
+        let place = folder.map(|f| format!("in paths.plugins ({})", f.display())).unwrap_or_default();
+        for plugin in own {
+            add(&mut channels, Supplied::Script(Box::new(plugin)), &place)?;
+        }
+        Ok(Self { channels: ArcSwap::from_pointee(channels) })
+    }
+
+    /// The compiled-in plugins alone.
+    pub fn native() -> anyhow::Result<Self> {
+        Self::load(None)
+    }
+
+    /// Puts another registry's channels in the place of these. Those that did not change keep their identity, so
+    /// that accounts opened through them stay open.
+    pub fn replace(&self, fresh: Self) {
+        let old = self.channels.load_full();
+        let mut channels = Arc::unwrap_or_clone(fresh.channels.into_inner());
+        for (name, entry) in &mut channels {
+            if let Some(was) = old.get(name).filter(|was| was.is_the_same(entry)) {
+                *entry = Arc::clone(was);
             }
         }
-        Ok(registry)
+        self.channels.store(Arc::new(channels));
     }
 
-    fn add(&mut self, manifest: Manifest, plugin: Option<Box<dyn Plugin>>) -> anyhow::Result<()> {
-        let name = manifest.channel.clone();
-        let providers = manifest.providers.iter().cloned().map(Arc::new).collect();
-        let twice = self.channels.insert(name.clone(), Entry { plugin, manifest, providers });
-        anyhow::ensure!(twice.is_none(), "plugins: the channel \"{name}\" is supplied twice");
-        Ok(())
+    /// In the order of the alphabet.
+    pub fn names(&self) -> Vec<Arc<str>> {
+        self.channels.load().keys().cloned().collect()
     }
 
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.channels.keys().map(String::as_str)
+    pub fn has(&self, channel: &str) -> bool {
+        self.channels.load().contains_key(channel)
     }
 
-    pub fn manifest(&self, channel: &str) -> Option<&Manifest> {
-        self.channels.get(channel).map(|e| &e.manifest)
+    pub fn manifest(&self, channel: &str) -> Option<Arc<Manifest>> {
+        self.channels.load().get(channel).map(|e| Arc::clone(&e.manifest))
     }
 
-    /// A channel's provider by name; every channel has the sandbox.
+    /// A channel's provider by name; every channel has the sandbox. The same one again until its plugin changes.
     pub fn provider(&self, channel: &str, provider: &str) -> Option<Arc<Provider>> {
-        let entry = self.channels.get(channel)?;
+        let channels = self.channels.load();
+        let entry = channels.get(channel)?;
         if provider == SANDBOX {
-            // The sandbox shows what the channel's own first provider would: parts, buttons, length.
-            return Some(
-                entry
-                    .providers
-                    .first()
-                    .map_or_else(|| Arc::clone(&self.sandbox), |first| Arc::new(sandbox::like(first))),
-            );
+            return Some(Arc::clone(&entry.sandbox));
         }
         entry.providers.iter().find(|p| p.name == provider).cloned()
     }
 
     pub fn provider_names(&self, channel: &str) -> Vec<String> {
-        let real = self.channels.get(channel).into_iter().flat_map(|e| e.providers.iter().map(|p| p.name.clone()));
+        let channels = self.channels.load();
+        let real = channels.get(channel).into_iter().flat_map(|e| e.providers.iter().map(|p| p.name.clone()));
         real.filter(|name| name != SANDBOX).chain([SANDBOX.to_owned()]).collect()
     }
 
@@ -83,15 +120,43 @@ impl Registry {
         settings: &Settings,
         host: &Host,
     ) -> Result<Arc<dyn Channel>, SettingsError> {
+        let entry = self.channels.load().get(channel).cloned();
         if provider == SANDBOX {
-            let address = self.manifest(channel).map_or(plugin_api::AddressKind::None, |m| m.address);
+            let address = entry.map_or(plugin_api::AddressKind::None, |e| e.manifest.address);
             return Ok(Arc::new(sandbox::Sandbox { address }));
         }
-        let plugin = self.channels.get(channel).and_then(|e| e.plugin.as_ref());
-        plugin
-            .ok_or_else(|| {
-                SettingsError::new("provider", "unknown_provider", format!("\"{channel}\" has no \"{provider}\""))
-            })?
-            .open(provider, settings, host)
+        let entry = entry.ok_or_else(|| {
+            SettingsError::new("provider", "unknown_provider", format!("\"{channel}\" has no \"{provider}\""))
+        })?;
+        entry.plugin.plugin().open(provider, settings, host)
+    }
+}
+
+fn add(channels: &mut Channels, plugin: Supplied, place: &str) -> anyhow::Result<()> {
+    let manifest = plugin.plugin().manifest().clone();
+    let name: Arc<str> = manifest.channel.as_str().into();
+    let twice = channels.insert(Arc::clone(&name), Arc::new(Entry::new(plugin, manifest)));
+    // `paths.plugins` first, so that the command line knows whose mistake it is.
+    anyhow::ensure!(
+        twice.is_none(),
+        "paths.plugins: the channel \"{name}\" is supplied twice: compiled in, and {place}; give yours another name"
+    );
+    Ok(())
+}
+
+impl Entry {
+    fn new(plugin: Supplied, manifest: Manifest) -> Self {
+        let providers: Vec<_> = manifest.providers.iter().cloned().map(Arc::new).collect();
+        let sandbox = Arc::new(providers.first().map_or_else(sandbox::provider, |first| sandbox::like(first)));
+        Self { plugin, manifest: Arc::new(manifest), providers, sandbox }
+    }
+
+    /// Native plugins are part of the program; a script is its texts.
+    fn is_the_same(&self, other: &Self) -> bool {
+        match (&self.plugin, &other.plugin) {
+            (Supplied::Script(a), Supplied::Script(b)) => a.is_the_same(b),
+            (Supplied::Native(_), Supplied::Native(_)) => true,
+            _ => false,
+        }
     }
 }

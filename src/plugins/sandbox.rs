@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use plugin_api::{AddressKind, Channel, Limits, Manifest, Message, Provider, Receipt, SendError, Unknown};
+use plugin_api::{AddressKind, Channel, Limits, Message, Provider, Receipt, SendError, Unknown};
 
 pub const SANDBOX: &str = "sandbox";
 
@@ -107,16 +107,4 @@ pub(super) fn like(real: &Provider) -> Provider {
         max_length: real.max_length,
         ..provider()
     }
-}
-
-pub(super) fn channels_without_provider() -> Vec<Manifest> {
-    [("sms", "SMS", false), ("whatsapp", "WhatsApp", true)]
-        .into_iter()
-        .map(|(channel, title, buttons)| Manifest {
-            channel: channel.into(),
-            title: title.into(),
-            address: AddressKind::Phone,
-            providers: vec![Provider { buttons, subject: false, html: false, attachments: false, ..provider() }],
-        })
-        .collect()
 }

@@ -5,6 +5,7 @@
 
 pub mod appointments;
 pub mod batch;
+pub mod callbacks;
 pub mod channels;
 pub mod consents;
 pub mod contacts;
@@ -18,21 +19,30 @@ pub mod suppressions;
 pub mod tenants;
 
 use std::borrow::Cow;
+use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use anyhow::Context;
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::migrate::Migrator;
+use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{
-    Any, AnyConnection, AnyPool, AssertSqlSafe, ConnectOptions, Connection, Row, Transaction, query, query_scalar,
+    Any, AnyConnection, AnyPool, AssertSqlSafe, ConnectOptions, Connection, Row, SqlSafeStr, Transaction, query,
+    query_scalar,
 };
 
 use crate::clock::Timestamp;
 use crate::error::StoreError;
 use crate::ids::TenantId;
 
+/// In them, `/* sqlite: … */` is text for SQLite alone.
 static MIGRATIONS: Migrator = sqlx::migrate!();
+
+/// FULL: an answered request is on disk. The cache is small because batches touch few pages.
+const SQLITE_PRAGMAS: &str = "pragma journal_mode = wal; pragma synchronous = full; pragma busy_timeout = 5000; \
+    pragma foreign_keys = on; pragma cache_size = -4096; pragma wal_autocheckpoint = 4000; \
+    pragma journal_size_limit = 67108864";
 
 pub type StoreResult<T> = Result<T, StoreError>;
 
@@ -124,10 +134,16 @@ impl Db {
         Ok(())
     }
 
+    /// Where SQLite keeps it.
+    fn sqlite_file(&self) -> StoreResult<PathBuf> {
+        let options: SqliteConnectOptions = self.url.parse().map_err(StoreError::from)?;
+        Ok(options.get_filename().to_path_buf())
+    }
+
     async fn migrate(&self) -> anyhow::Result<()> {
         use sqlx::migrate::MigrateError;
         let mut conn = self.connect().await?;
-        match MIGRATIONS.run(&mut conn).await {
+        match self.engine.migrations().run(&mut conn).await {
             Ok(()) => Ok(()),
             Err(MigrateError::VersionMissing(version)) => anyhow::bail!(
                 "the store's schema (migration {version}) is newer than this binary: run a newer recado, or restore a backup"
@@ -169,6 +185,18 @@ impl Engine {
         }
     }
 
+    fn migrations(self) -> Migrator {
+        let mut all = MIGRATIONS.migrations.to_vec();
+        if self == Self::Sqlite {
+            for migration in &mut all {
+                // Small rows are kept in their key's tree alone, without a second one by row number.
+                let sql = migration.sql.as_str().replace("/* sqlite: without rowid */", "without rowid");
+                migration.sql = AssertSqlSafe(sql).into_sql_str();
+            }
+        }
+        Migrator::with_migrations(all)
+    }
+
     fn readers(self) -> u32 {
         match self {
             Self::Sqlite => 3,
@@ -197,14 +225,7 @@ impl Engine {
 
     async fn tune(self, conn: &mut AnyConnection) -> Result<(), sqlx::Error> {
         if self == Self::Sqlite {
-            // FULL: an answered request is on disk. The cache is small because batches touch few pages.
-            query(
-                "pragma journal_mode = wal; pragma synchronous = full; pragma busy_timeout = 5000; \
-                 pragma foreign_keys = on; pragma cache_size = -4096; pragma wal_autocheckpoint = 4000; \
-                 pragma journal_size_limit = 67108864",
-            )
-            .execute(conn)
-            .await?;
+            query(SQLITE_PRAGMAS).execute(conn).await?;
         } else {
             nodelay::set();
             query("set jit = off").execute(conn).await?;

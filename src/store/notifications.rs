@@ -101,7 +101,7 @@ impl NewNotification {
     }
 }
 
-const DELIVERY: &str = "tenant_id, notification_id, request_id, branch_id, kind, category, recipient, chain, step, \
+pub(super) const DELIVERY: &str = "tenant_id, notification_id, request_id, branch_id, kind, category, recipient, chain, step, \
     channel, address, lane, status, attempts, step_attempts, step_began_at, attempt_began_at, expires_at, send_at, \
     content, created_at";
 
@@ -112,6 +112,7 @@ pub struct Asked {
     present: Statement,
     started: Statement,
     claim: Statement,
+    claim_chains: Statement,
 }
 
 impl Asked {
@@ -141,13 +142,8 @@ impl Asked {
                 engine.rows("t text, id text, token text")
             )),
             // The guard on due_at stands twice: between the inner look and the outer write another node may claim.
-            claim: Statement::new(format!(
-                "update notifications set lease_token = $6, due_at = $5, \
-                 status = case when status = 'scheduled' then 'queued' else status end \
-                 where tenant_id = $1 and notification_id in (select notification_id from notifications \
-                 where tenant_id = $1 and lane = $2 and priority = $3 and due_at <= $4 order by due_at limit $7) \
-                 and due_at <= $4 returning {DELIVERY}"
-            )),
+            claim: claim(""),
+            claim_chains: claim("and chain like '%,%' "),
         }
     }
 
@@ -191,7 +187,8 @@ impl Asked {
             if left == 0 {
                 break;
             }
-            let rows = query(self.claim.sql())
+            let statement = if claim.only_chains { &self.claim_chains } else { &self.claim };
+            let rows = query(statement.sql())
                 .bind(claim.tenant.as_str())
                 .bind(claim.lane)
                 .bind(priority)
@@ -214,6 +211,18 @@ pub struct Claim<'a> {
     pub lease_end: Timestamp,
     pub token: Arc<str>,
     pub limit: usize,
+    /// Leave rows that have only one channel to go.
+    pub only_chains: bool,
+}
+
+fn claim(narrower: &str) -> Statement {
+    Statement::new(format!(
+        "update notifications set lease_token = $6, due_at = $5, \
+         status = case when status = 'scheduled' then 'queued' else status end \
+         where tenant_id = $1 and notification_id in (select notification_id from notifications \
+         where tenant_id = $1 and lane = $2 and priority = $3 and due_at <= $4 {narrower}order by due_at limit $7) \
+         and due_at <= $4 returning {DELIVERY}"
+    ))
 }
 
 fn at(row: &AnyRow, column: &str) -> StoreResult<Option<Timestamp>> {
@@ -229,7 +238,7 @@ fn category(text: &str) -> StoreResult<Category> {
 }
 
 impl Delivery {
-    fn read(row: &AnyRow, token: &Arc<str>) -> StoreResult<Self> {
+    pub(super) fn read(row: &AnyRow, token: &Arc<str>) -> StoreResult<Self> {
         let text = |column: &str| -> StoreResult<String> { Ok(row.try_get(column)?) };
         let maybe = |column: &str| -> StoreResult<Option<String>> { Ok(row.try_get(column)?) };
         let number = |column: &str| -> StoreResult<i64> { Ok(row.try_get(column)?) };
@@ -563,12 +572,13 @@ pub struct Event {
 }
 
 pub async fn events(db: impl AnyExecutor<'_>, tenant: &TenantId, id: &str) -> StoreResult<Vec<Event>> {
-    let rows =
-        query("select event, detail, at from events where tenant_id = $1 and notification_id = $2 order by event_id")
-            .bind(tenant.as_str())
-            .bind(id)
-            .fetch_all(db)
-            .await?;
+    let rows = query(
+        "select event, detail, at from events where tenant_id = $1 and notification_id = $2 order by at, event_id",
+    )
+    .bind(tenant.as_str())
+    .bind(id)
+    .fetch_all(db)
+    .await?;
     rows.iter()
         .map(|r| {
             Ok(Event { event: r.try_get("event")?, detail: r.try_get("detail")?, at: Timestamp(r.try_get("at")?) })

@@ -9,6 +9,8 @@ use handlebars::{
 };
 use serde_json::Value;
 
+use super::markup;
+
 /// Registry for subjects and every plain text: nothing is escaped.
 static TEXT: LazyLock<Handlebars<'static>> = LazyLock::new(|| {
     let mut registry = registry();
@@ -16,11 +18,19 @@ static TEXT: LazyLock<Handlebars<'static>> = LazyLock::new(|| {
     registry
 });
 
+const LAYOUT: &str = include_str!("../../templates/default/_layout/email.html.hbs");
+
+/// The style sheet of the page frame, for what is put into it.
+pub(super) fn layout_styles() -> &'static str {
+    static STYLES: LazyLock<String> = LazyLock::new(|| markup::styles(LAYOUT));
+    &STYLES
+}
+
 /// Registry for HTML; holds the shared page frame as the partial `layout`.
 static HTML: LazyLock<Handlebars<'static>> = LazyLock::new(|| {
     let mut registry = registry();
-    let layout = include_str!("../../templates/default/_layout/email.html.hbs");
-    let layout = Template::compile_with_name(layout, "layout".to_owned()).expect("the shipped layout is tested");
+    let ready = markup::inlined(LAYOUT, None).ok().flatten().expect("the shipped layout is tested");
+    let layout = Template::compile_with_name(ready, "layout".to_owned()).expect("the shipped layout is tested");
     registry.register_template("layout", layout);
     registry
 });

@@ -17,7 +17,8 @@ impl Task {
     /// The batch is durable: answer, hand on, and do what needs no transaction.
     pub(super) async fn conclude(&self, ops: Vec<Op>, written: Written, conn: &mut AnyConnection) {
         let now = written.now.unwrap_or_else(|| self.clock.now());
-        let Written { started, stored, accepts, .. } = written;
+        let Written { started, stored, accepts, reported, .. } = written;
+        reported.tell(&self.engine);
         let mut accepts = accepts.into_iter();
         for op in ops {
             match op {
@@ -35,6 +36,9 @@ impl Task {
                 Op::Load(load) => {
                     let loaded = self.load(conn, &load).await;
                     let _ = load.reply.send(loaded);
+                }
+                Op::Report(report) => {
+                    let _ = report.reply.send(Ok(()));
                 }
                 Op::Settle(lane) => self.settle(conn, &lane).await,
                 Op::Acquire(reply) => {
@@ -84,6 +88,7 @@ impl Task {
             lease_end: now.plus(self.settings.lease),
             token: Uuid::new_v4().simple().to_string().into(),
             limit: load.limit,
+            only_chains: load.only_chains,
         };
         let deliveries = self.asked.claim(conn, &claim).await?;
         let exhausted = deliveries.len() < load.limit;

@@ -8,9 +8,12 @@ use crate::clock::Timestamp;
 use crate::deliver::Engine;
 use crate::ids::TenantId;
 
+/// Lanes, and when there is work in them; `None`: now.
+pub(super) type Touches = HashMap<(TenantId, Arc<str>), Option<Timestamp>>;
+
 #[derive(Default)]
 pub(super) struct Plan {
-    pub(super) touches: HashMap<(TenantId, Arc<str>), Option<Timestamp>>,
+    pub(super) touches: Touches,
     /// Something must be read before the rows can be made.
     pub(super) asks: bool,
     pub(super) writes: bool,
@@ -40,6 +43,10 @@ impl Plan {
                     }
                 }
                 Op::Start(_) => plan.writes = true,
+                Op::Report(_) => {
+                    plan.writes = true;
+                    plan.asks = true;
+                }
                 Op::Release(deliveries) => plan.writes |= !deliveries.is_empty(),
                 Op::Touch(tenant, lane, wake) => plan.touch(tenant, lane, Some(*wake)),
                 _ => {}

@@ -9,7 +9,8 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::outcome::finish;
-use super::plan::Plan;
+use super::plan::{Plan, Touches};
+use super::report::Reported;
 use super::{Fate, Op, Settings};
 use crate::clock::{SharedClock, Timestamp};
 use crate::deliver::Engine;
@@ -22,6 +23,8 @@ use crate::store::{self, Db, StoreResult, to_json};
 
 /// The most operations that share a commit.
 const BATCH: usize = 512;
+/// How often the writer lets others run before it commits.
+const GATHER: usize = 3;
 /// A statement that takes longer than this is given up, and its connection with it.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -70,6 +73,7 @@ pub(super) struct Written {
     /// The attempts found open, when not all were opened.
     pub(super) started: Option<HashSet<String>>,
     pub(super) committing: bool,
+    pub(super) reported: Reported,
 }
 
 pub(super) struct AcceptFate {
@@ -81,7 +85,7 @@ pub(super) struct AcceptFate {
 impl Task {
     pub(super) fn new(db: Db, clock: SharedClock, engine: Arc<Engine>, settings: Settings) -> Self {
         Self {
-            batches: Batches::new(db.engine),
+            batches: Batches::new(&db),
             asked: Asked::new(db.engine),
             lane_statements: lanes::Statements::new(db.engine),
             db,
@@ -102,6 +106,15 @@ impl Task {
                     break;
                 }
                 ops.recv_many(&mut batch, BATCH).await;
+                // Whoever is about to write anyway shares the commit: under load a few more of them, alone nobody waits.
+                for _ in 0..GATHER {
+                    tokio::task::yield_now().await;
+                    let room = BATCH.saturating_sub(batch.len());
+                    if room == 0 || ops.is_empty() {
+                        break;
+                    }
+                    ops.recv_many(&mut batch, room).await;
+                }
             } else {
                 let _ = tokio::time::timeout(Duration::from_secs(1), ops.recv_many(&mut batch, BATCH)).await;
                 batch.append(&mut self.owed);
@@ -155,6 +168,9 @@ impl Task {
             }
             Op::Load(load) => {
                 let _ = load.reply.send(Err(error.clone()));
+            }
+            Op::Report(report) => {
+                let _ = report.reply.send(Err(error.clone()));
             }
             Op::Finish(finished) if lost => {
                 tracing::error!(notification.id = %finished.delivery.id, "an outcome can't be written; its lease will run out");
@@ -238,7 +254,7 @@ impl Task {
         now: Timestamp,
     ) -> StoreResult<()> {
         if !plan.touches.is_empty() {
-            self.touch(conn, plan, now).await?;
+            self.touch(conn, &plan.touches, now).await?;
         }
         let mut batch = Batch::default();
         let mut memory = HashMap::new();
@@ -248,9 +264,10 @@ impl Task {
                 Op::Accept(accept) => self.accept(conn, accept, &mut batch, written, &mut deduped, now).await?,
                 Op::Start(s) => batch.push(
                     Kind::Start,
-                    [(&s.tenant.0).into(), (&s.id.0).into(), (&s.lease).into(), now.0.into(), s.due.0.into()],
+                    [(&s.tenant.0).into(), (&s.id.0).into(), (&s.lease).into(), s.now.0.into(), s.due.0.into()],
                 ),
                 Op::Finish(finished) => finish(finished, &mut batch, &mut memory),
+                Op::Report(report) => self.report(conn, report, &mut written.reported, now).await?,
                 Op::Release(deliveries) => {
                     for (d, due) in deliveries {
                         let row = [(&d.tenant.0).into(), (&d.id.0).into(), (&d.lease).into(), due.0.into()];
@@ -259,6 +276,9 @@ impl Task {
                 }
                 _ => {}
             }
+        }
+        if !written.reported.woken.is_empty() {
+            self.touch(conn, &written.reported.woken, now).await?;
         }
         for row in memory.into_values() {
             batch.push(Kind::Memory, row);
@@ -286,12 +306,10 @@ impl Task {
         Ok(())
     }
 
-    async fn touch(&self, conn: &mut AnyConnection, plan: &Plan, now: Timestamp) -> StoreResult<()> {
-        let touches: Vec<Touch<'_>> = plan
-            .touches
-            .iter()
-            .map(|((t, lane), wake)| Touch { t: t.as_str(), lane, wake: wake.unwrap_or(now).0 })
-            .collect();
+    /// Announces work in lanes that this node may not own.
+    pub(super) async fn touch(&self, conn: &mut AnyConnection, lanes: &Touches, now: Timestamp) -> StoreResult<()> {
+        let touches: Vec<Touch<'_>> =
+            lanes.iter().map(|((t, lane), wake)| Touch { t: t.as_str(), lane, wake: wake.unwrap_or(now).0 }).collect();
         let lease_end = now.plus(self.settings.lane_lease);
         let node = &self.settings.node;
         for row in self.lane_statements.touch(conn, &to_json(&touches), node, now, lease_end).await? {

@@ -6,11 +6,15 @@ mod support;
 
 mod bad_input;
 mod contacts;
+mod email;
+mod hooks;
 mod notify;
 mod openapi;
 mod plugins;
+mod scripts;
 mod secrets;
 mod state_machine;
 mod store;
 mod tenants_are_apart;
 mod webhook;
+mod whatsapp;

@@ -6,7 +6,7 @@ use std::path::Path;
 use plugin_api::Manifest;
 use recado::plugins::Registry;
 
-/// A folder whose line in `src/plugins/native.rs` was forgotten would be a channel that silently does not exist.
+/// A folder whose line in `src/plugins/native.rs` or `src/plugins/shipped.rs` was forgotten would be a channel that silently does not exist.
 #[test]
 fn every_plugin_folder_is_compiled_in() {
     let registry = Registry::native().unwrap();
@@ -20,7 +20,7 @@ fn every_plugin_folder_is_compiled_in() {
         for provider in &manifest.providers {
             assert!(
                 known.contains(&provider.name),
-                "{}: {} is not compiled in; name the plugin in src/plugins/native.rs",
+                "{}: {} is not compiled in; name the plugin in src/plugins/native.rs or shipped.rs",
                 file.display(),
                 manifest.channel
             );

@@ -15,8 +15,18 @@ use tracing_subscriber::prelude::*;
 
 use crate::support::{JWT_SECRET, OPERATOR_KEY, Shop, TestApp, TestStore, dump, hello};
 
-const MARKS: [&str; 4] =
-    ["canary-chatwoot-token", "canary-chatwoot-hook", "canary-smtp-password", "canary-webhook-key-0123456789"];
+const MARKS: [&str; 6] = [
+    "canary-chatwoot-token",
+    "canary-chatwoot-hook",
+    "canary-smtp-password",
+    "canary-webhook-key-0123456789",
+    "canary-mail-hook-secret",
+    // Of the key below.
+    "IMU628w+1Xlsw+D+WMdHm3N1swU0TuLE",
+];
+
+/// Signs mail in tests and nowhere else.
+const DKIM_KEY: &str = include_str!("../../plugins/email/tests/it/keys/ed25519.pem");
 
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
@@ -122,7 +132,8 @@ async fn search(store: TestStore) {
         (
             "email",
             "smtp",
-            json!({"host": "127.0.0.1", "port": mail_server().await, "security": "none", "username": "u", "password": MARKS[2], "from": "a@x.example"}),
+            json!({"host": "127.0.0.1", "port": mail_server().await, "security": "none", "username": "u", "password": MARKS[2], "from": "a@x.example",
+                "hookSecret": MARKS[4], "dkimDomain": "x.example", "dkimSelector": "s", "dkimPrivateKey": DKIM_KEY}),
         ),
         ("webhook", "webhook", json!({"url": sink.url("/in"), "secret": webhook_secret})),
     ];
@@ -140,7 +151,7 @@ async fn search(store: TestStore) {
         let mut wrong = settings.clone();
         wrong["colour"] = json!("red");
         assert_eq!(say("PUT", &path, Some(json!({"provider": provider, "settings": wrong}))).await.status, 422);
-        say("PUT", &path, Some(json!({"provider": provider, "settings": {"url": settings, "apiAccessToken": [MARKS[0]], "secret": MARKS[3], "password": {"x": MARKS[2]}}}))).await;
+        say("PUT", &path, Some(json!({"provider": provider, "settings": {"url": settings, "apiAccessToken": [MARKS[0]], "secret": MARKS[3], "password": {"x": MARKS[2]}, "hookSecret": [MARKS[4]], "dkimPrivateKey": [DKIM_KEY]}}))).await;
         say("GET", &path, None).await.expect(200);
         say("POST", &format!("{path}/test"), None).await.expect(200);
         if *channel != "chatwoot" {

@@ -129,10 +129,14 @@ pub enum Refused {
     /// The account's provider has nothing to tell, or its callbacks are not set up. Answered 404.
     #[error("{0}")]
     Unsupported(String),
-    /// The signature is missing, wrong, or too old. Answered 401; the sentence names what to set up.
+    /// The signature is missing or wrong. Answered 401, a request for verification (GET) 403; the sentence names what to
+    /// set up.
     #[error("{0}")]
     Unverified(String),
-    /// Verified, yet unreadable. Answered 400.
+    /// The signature is right, the time it was made at more than five minutes off. Answered 401.
+    #[error("{0}")]
+    Stale(String),
+    /// Verified, yet unreadable. Answered 200 and counted: anything else would come back for a week.
     #[error("{0}")]
     Malformed(String),
 }

@@ -1,22 +1,23 @@
 //! What every channel must do, whoever wrote it: a plugin's tests hand a [`Harness`] to [`run`]. Beside it, a provider
 //! double for HTTP and a proxy that breaks connections at a chosen point.
 
+mod contract;
 mod double;
-mod manifest;
 mod proxy;
 mod suite;
 mod wire;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crate::http::Http;
 use crate::net::Guard;
 use crate::{Action, Failure, Host, Message, Plugin, Recipient, Settings};
 
+pub use crate::manifest::manifest_faults;
+pub use contract::Contract;
 pub use double::{HttpDouble, HttpHarness, Reply};
-pub use manifest::manifest_faults;
 pub use proxy::{Cut, Fault, Proxy, Then};
 pub use suite::run;
 pub use wire::Seen;
@@ -162,5 +163,7 @@ pub fn sample_message(channel: &str) -> Message {
         memory: None,
         window_open: true,
         form: None,
+        unsubscribe_url: None,
+        began_at: SystemTime::UNIX_EPOCH + Duration::from_secs(1_785_250_800),
     }
 }

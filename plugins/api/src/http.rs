@@ -95,7 +95,6 @@ impl Http {
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never())
             .no_proxy()
-            .gzip(false)
             .tcp_nodelay(true)
             .connect_timeout(CONNECT_LIMIT.min(self.timeout * 2 / 3))
             .pool_idle_timeout(IDLE_LIMIT)

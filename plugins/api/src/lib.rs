@@ -8,6 +8,7 @@
 //! so that parsed settings and connections live as long as the account does.
 
 mod callback;
+pub mod gsm7;
 pub mod http;
 mod manifest;
 pub mod net;
@@ -26,10 +27,10 @@ use serde::{Deserialize, Serialize};
 
 pub use callback::{Answer, Callback, Event, Inbound, OptOut, Received, Refused, State, Status};
 pub use manifest::{
-    AddressKind, Idempotency, Limits, Manifest, ManifestError, Provider, Setting, SettingKind, Unknown,
+    AddressKind, Idempotency, Limits, Manifest, ManifestError, Provider, Setting, SettingKind, Unknown, manifest_faults,
 };
-pub use outcome::{Failure, Hint, Lookup, Receipt, SendError};
-pub use settings::{Settings, SettingsError};
+pub use outcome::{Failure, Hint, Lookup, Receipt, SendError, quotable};
+pub use settings::{Settings, SettingsError, base_url};
 
 /// What a plugin folder supplies: a channel, through one or more providers.
 pub trait Plugin: Send + Sync + 'static {
@@ -116,6 +117,12 @@ pub struct Message {
     pub window_open: bool,
     /// The approved form of this message, if its template declares one.
     pub form: Option<ApprovedForm>,
+    /// Where the recipient takes themselves off the list: a POST there does it at once, a GET only asks (RFC 8058).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unsubscribe_url: Option<String>,
+    /// When the first attempt of this step began: the same on every attempt, so that what is made of it can be.
+    #[serde(skip)]
+    pub began_at: SystemTime,
 }
 
 impl Message {

@@ -1,11 +1,15 @@
 //! `plugin.toml` as a type: everything about a channel that is data.
 
+mod faults;
+
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::settings::{Settings, SettingsError};
+
+pub use faults::manifest_faults;
 
 /// A plugin folder's `plugin.toml`.
 #[derive(Debug, Clone, Deserialize)]
@@ -17,6 +21,10 @@ pub struct Manifest {
     pub title: String,
     /// Which of a recipient's addresses it needs.
     pub address: AddressKind,
+    /// For a channel that a script describes: the hosts it may call, `*.example.com` for all below one. Those of its
+    /// `url` settings are allowed beside them.
+    #[serde(default)]
+    pub hosts: Vec<String>,
     /// At least one; the first is the default.
     #[serde(rename = "provider")]
     pub providers: Vec<Provider>,

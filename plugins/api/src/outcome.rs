@@ -50,6 +50,8 @@ pub enum Hint {
     SuppressAddress,
     /// The account is at fault, not the message: credentials, plan, sender. Nothing will pass until it is cured.
     Misconfigured,
+    /// Only this recipient is concerned, by a limit on messages to one person: others may be written to meanwhile.
+    OnlyThisRecipient,
 }
 
 /// The answer of [`crate::Channel::lookup`].
@@ -108,5 +110,29 @@ impl SendError {
     pub fn remember(mut self, memory: serde_json::Value) -> Self {
         self.remember = Some(memory);
         self
+    }
+}
+
+/// A provider's sentence as far as a [`SendError::detail`] can show it: words that could be an address, a secret or
+/// content are left out, and it stays short.
+pub fn quotable(text: &str) -> String {
+    let harmless =
+        |word: &&str| word.len() <= 24 && !word.contains('@') && word.bytes().filter(u8::is_ascii_digit).count() < 5;
+    let mut out: Vec<_> = text.split_whitespace().take(16).map(|w| if harmless(&w) { w } else { "…" }).collect();
+    if out.is_empty() {
+        out.push("(no reason given)");
+    }
+    out.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::quotable;
+
+    #[test]
+    fn what_is_quoted_holds_no_address_and_no_token() {
+        let text = "Validation failed: Content +523331234567 of ana@example.com tokenMadeUp00000000000001 is bad";
+        assert_eq!(quotable(text), "Validation failed: Content … of … … is bad");
+        assert_eq!(quotable(""), "(no reason given)");
     }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
+use url::Url;
 
 /// The settings of one account, checked against its provider's schema.
 #[derive(Clone, Default)]
@@ -33,6 +34,22 @@ impl Settings {
         serde_json::from_value(Value::Object(self.0.clone()))
             .map_err(|e| SettingsError::new("settings", "wrong_type", e.to_string()))
     }
+}
+
+/// A setting that says where an API lives, path prefix included. Whether it may be reached is the guard's question.
+pub fn base_url(setting: &str, text: &str) -> Result<Url, SettingsError> {
+    let wrong = |detail: &str| SettingsError::new(setting, "malformed", detail);
+    let url = Url::parse(text.trim()).map_err(|_| wrong("must be a URL such as https://api.example.com"))?;
+    if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
+        return Err(wrong("must begin with https:// and name a host"));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(wrong("must not hold a user name or password"));
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err(wrong("must end before any ? or #"));
+    }
+    Ok(url)
 }
 
 impl FromIterator<(String, Value)> for Settings {

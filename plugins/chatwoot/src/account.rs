@@ -4,7 +4,7 @@ use std::fmt;
 
 use http::HeaderValue;
 use plugin_api::http::Url;
-use plugin_api::{Settings, SettingsError};
+use plugin_api::{Settings, SettingsError, base_url};
 
 use serde::Deserialize;
 
@@ -29,7 +29,7 @@ impl Account {
     pub(crate) fn parse(settings: &Settings) -> Result<Self, SettingsError> {
         let given: Given = settings.parse()?;
         Ok(Self {
-            base: base_url(&given.base_url)?,
+            base: base_url("baseUrl", &given.base_url)?,
             account_id: id("accountId", given.account_id)?,
             inbox_id: id("inboxId", given.inbox_id)?,
             token: token(&given.api_access_token)?,
@@ -58,21 +58,6 @@ impl fmt::Debug for Account {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Account").field(&self.place()).finish()
     }
-}
-
-fn base_url(text: &str) -> Result<Url, SettingsError> {
-    let wrong = |detail: &str| SettingsError::new("baseUrl", "malformed", detail);
-    let url = Url::parse(text.trim()).map_err(|_| wrong("must be a URL such as https://app.chatwoot.com"))?;
-    if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
-        return Err(wrong("must begin with https:// and name a host"));
-    }
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err(wrong("must not hold a user name or password"));
-    }
-    if url.query().is_some() || url.fragment().is_some() {
-        return Err(wrong("must end before any ? or #"));
-    }
-    Ok(url)
 }
 
 fn id(setting: &str, number: i64) -> Result<u64, SettingsError> {

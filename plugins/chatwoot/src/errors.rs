@@ -4,7 +4,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use plugin_api::http::Answer;
-use plugin_api::{Failure, Hint, SendError};
+use plugin_api::{Failure, Hint, SendError, quotable};
 use serde_json::Value;
 
 /// `Ok` for 2xx, else the decision. A 5xx is `unknown` here; [`before_the_message`] is for requests that make none.
@@ -97,17 +97,6 @@ fn text(answer: &Answer) -> String {
     [&body["error"], &body["errors"][0], &body["message"]].into_iter().find_map(Value::as_str).unwrap_or("").to_owned()
 }
 
-/// A provider's sentence as far as it can be shown: nothing in it may be an address, a secret or content.
-fn quotable(text: &str) -> String {
-    let harmless =
-        |word: &&str| word.len() <= 24 && !word.contains('@') && word.bytes().filter(u8::is_ascii_digit).count() < 5;
-    let mut out: Vec<_> = text.split_whitespace().take(16).map(|w| if harmless(&w) { w } else { "…" }).collect();
-    if out.is_empty() {
-        out.push("(no reason given)");
-    }
-    out.join(" ")
-}
-
 /// Chatwoot's windows are whole minutes of the clock. A `Retry-After` can only come from a proxy and is believed.
 #[expect(clippy::disallowed_methods, reason = "the server's windows follow the real time")]
 fn pause(answer: &Answer) -> Duration {
@@ -128,12 +117,5 @@ mod tests {
     fn the_pause_ends_just_after_the_next_full_minute() {
         let at = |second: u64| to_next_minute(UNIX_EPOCH + Duration::from_secs(1_753_900_020 + second)).as_secs();
         assert_eq!((at(0), at(1), at(59)), (61, 60, 2));
-    }
-
-    #[test]
-    fn what_is_quoted_holds_no_address_and_no_token() {
-        let text = "Validation failed: Content +523331234567 of ana@example.com tokenMadeUp00000000000001 is bad";
-        assert_eq!(quotable(text), "Validation failed: Content … of … … is bad");
-        assert_eq!(quotable(""), "(no reason given)");
     }
 }

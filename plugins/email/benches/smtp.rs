@@ -9,7 +9,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use plugin_api::http::Http;
 use plugin_api::net::Guard;
@@ -101,6 +101,8 @@ fn message(n: usize) -> Message {
         memory: None,
         window_open: true,
         form: None,
+        unsubscribe_url: None,
+        began_at: SystemTime::UNIX_EPOCH + Duration::from_secs(1_785_250_800),
     }
 }
 

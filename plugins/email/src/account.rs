@@ -2,13 +2,16 @@
 
 use std::net::IpAddr;
 
+use lettre::Address;
 use lettre::message::Mailbox;
 use plugin_api::net::Guard;
 use plugin_api::{SendError, Settings, SettingsError};
 use serde::Deserialize;
 use url::Host;
 
+use crate::dkim::Dkim;
 use crate::mail;
+use crate::proof::Proof;
 
 pub(crate) struct Account {
     /// An address, or a name in ASCII as certificates and name servers know it.
@@ -16,10 +19,13 @@ pub(crate) struct Account {
     pub(crate) port: u16,
     pub(crate) security: Security,
     pub(crate) login: Option<Login>,
-    /// Envelope sender, in ASCII.
-    pub(crate) sender: String,
+    /// Envelope sender: where bounces go, if not back to `from`.
+    pub(crate) bounce: Option<Address>,
     pub(crate) from: Mailbox,
     pub(crate) reply_to: Option<Mailbox>,
+    pub(crate) dkim: Option<Dkim>,
+    /// Reports are taken in, and believed when they bring back what this made.
+    pub(crate) hook: Option<Proof>,
 }
 
 /// Has no `Debug`, so that a password cannot end up in a log.
@@ -50,7 +56,18 @@ struct Raw {
     from: String,
     from_name: Option<String>,
     reply_to: Option<String>,
+    dkim_domain: Option<String>,
+    dkim_selector: Option<String>,
+    dkim_private_key: Option<String>,
+    bounce_address: Option<String>,
+    hook_secret: Option<String>,
 }
+
+/// The longest part before the @ of a bounce address that leaves room for a delivery's id and its mark.
+const LONGEST_BASE: usize = 10;
+
+/// What can be guessed is no secret.
+const SHORTEST_SECRET: usize = 16;
 
 impl Account {
     pub(crate) fn new(settings: &Settings, guard: &Guard) -> Result<Self, SettingsError> {
@@ -66,10 +83,42 @@ impl Account {
             return Err(SettingsError::new("security", "plaintext_not_allowed", detail));
         }
         let from = mailbox("from", &raw.from, raw.from_name)?;
-        let reply_to = raw.reply_to.filter(|a| !a.is_empty());
-        let reply_to = reply_to.map(|address| mailbox("replyTo", &address, None)).transpose()?;
-        let login = login(raw.username, raw.password)?;
-        Ok(Self { host, port, security: raw.security, login, sender: from.email.to_string(), from, reply_to })
+        let reply_to = present(raw.reply_to).map(|address| mailbox("replyTo", &address, None)).transpose()?;
+        let bounce = present(raw.bounce_address).map(|address| mailbox("bounceAddress", &address, None)).transpose()?;
+        let bounce = bounce.map(|mailbox| mailbox.email);
+        if bounce.as_ref().is_some_and(|address| address.user().len() > LONGEST_BASE) {
+            let detail = format!("must have at most {LONGEST_BASE} characters before the @: each message adds its own");
+            return Err(SettingsError::new("bounceAddress", "too_long", detail));
+        }
+        let hook = present(raw.hook_secret);
+        if hook.as_ref().is_some_and(|secret| secret.len() < SHORTEST_SECRET) {
+            let detail = format!("must have at least {SHORTEST_SECRET} characters, as `openssl rand -hex 32` prints");
+            return Err(SettingsError::new("hookSecret", "too_short", detail));
+        }
+        Ok(Self {
+            host,
+            port,
+            security: raw.security,
+            login: login(raw.username, raw.password)?,
+            bounce,
+            from,
+            reply_to,
+            dkim: dkim(raw.dkim_domain, raw.dkim_selector, raw.dkim_private_key)?,
+            hook: hook.as_deref().map(Proof::new),
+        })
+    }
+
+    /// The envelope sender of a message, by its id as the `Message-ID` spells it.
+    pub(crate) fn sender(&self, id: &str) -> String {
+        let plain = self.bounce.as_ref().unwrap_or(&self.from.email);
+        if let (Some(bounce), Some(hook)) = (&self.bounce, &self.hook) {
+            let local = hook.envelope(bounce.user(), id);
+            // Ids of the core's are short enough; RFC 5321 has no room for longer ones.
+            if local.len() <= 64 {
+                return format!("{local}@{}", bounce.domain());
+            }
+        }
+        plain.to_string()
     }
 
     /// `smtp.example.com:587`, for sentences.
@@ -108,8 +157,22 @@ fn mailbox(setting: &str, address: &str, name: Option<String>) -> Result<Mailbox
     Ok(Mailbox::new(name.filter(|n| !n.trim().is_empty()), address))
 }
 
+fn present(text: Option<String>) -> Option<String> {
+    text.filter(|t| !t.is_empty())
+}
+
+fn dkim(domain: Option<String>, selector: Option<String>, key: Option<String>) -> Result<Option<Dkim>, SettingsError> {
+    let missing = |setting| Err(SettingsError::new(setting, "required", "is required: DKIM takes all three or none"));
+    match (present(domain), present(selector), present(key)) {
+        (None, None, None) => Ok(None),
+        (Some(domain), Some(selector), Some(key)) => Dkim::new(&domain, &selector, &key).map(Some),
+        (None, ..) => missing("dkimDomain"),
+        (_, None, _) => missing("dkimSelector"),
+        (_, _, None) => missing("dkimPrivateKey"),
+    }
+}
+
 fn login(username: Option<String>, password: Option<String>) -> Result<Option<Login>, SettingsError> {
-    let present = |text: Option<String>| text.filter(|t| !t.is_empty());
     let login = match (present(username), present(password)) {
         (None, None) => return Ok(None),
         (Some(username), Some(password)) => Login { username, password },

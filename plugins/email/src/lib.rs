@@ -3,10 +3,14 @@
 mod account;
 mod connection;
 mod dial;
+mod dkim;
+mod hook;
 mod mail;
 mod parts;
 mod pool;
+mod proof;
 mod reply;
+mod report;
 mod tls;
 mod transaction;
 
@@ -14,7 +18,9 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use plugin_api::{Channel, Host, Manifest, Message, Plugin, Receipt, SendError, Settings, SettingsError};
+use plugin_api::{
+    Callback, Channel, Host, Manifest, Message, Plugin, Receipt, Received, Refused, SendError, Settings, SettingsError,
+};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::time::Instant;
 
@@ -87,8 +93,14 @@ impl Channel for Smtp {
         let deadline = Instant::now() + self.host.timeout;
         let says = |e: SendError| format!("{}: {}", self.account.endpoint(), account::cure(&e));
         let mut connection = dial::open(&self.account, &self.host, &self.tls, deadline).await.map_err(says)?;
-        transaction::rehearse(&mut connection, &self.account.sender, deadline).await.map_err(says)?;
+        transaction::rehearse(&mut connection, &self.account.sender("check"), deadline).await.map_err(says)?;
         let signed_in = if self.account.login.is_some() { ", signed in" } else { "" };
-        Ok(format!("{} takes mail from this sender ({}{signed_in})", self.account.endpoint(), connection.security()))
+        let signed = self.account.dkim.as_ref().map(|d| format!("; signed with {}", d.name())).unwrap_or_default();
+        let (endpoint, security) = (self.account.endpoint(), connection.security());
+        Ok(format!("{endpoint} takes mail from this sender ({security}{signed_in}){signed}"))
+    }
+
+    async fn receive(&self, callback: &Callback) -> Result<Received, Refused> {
+        hook::receive(&self.account, callback)
     }
 }

@@ -9,7 +9,7 @@ use lettre::message::{Mailbox, Mailboxes};
 use plugin_api::{Message, SendError};
 
 use crate::account::Account;
-use crate::parts;
+use crate::{parts, proof};
 
 /// The longest line the standard allows, without its CRLF.
 const LINE_LIMIT: usize = 998;
@@ -30,11 +30,16 @@ pub(crate) fn build(message: &Message, account: &Account) -> Result<Mail, SendEr
         return Err(SendError::rejected("no_address", "the recipient has no e-mail address"));
     }
     let recipient = address(recipient)?;
-    let message_id = message_id(&message.id, account.from.email.domain());
+    let id = spelt(&message.id);
+    let message_id = format!("<{id}@{}>", account.from.email.domain());
     let mut content = headers(message, account, &recipient, &message_id)?.to_string().into_bytes();
     content.extend_from_slice(&parts::body(message)?);
+    if let Some(dkim) = &account.dkim {
+        let signature = dkim.signature(&content, message.began_at)?;
+        content.splice(..0, signature.into_bytes());
+    }
     let data = data(&content)?;
-    Ok(Mail { sender: account.sender.clone(), recipient: recipient.to_string(), message_id, data })
+    Ok(Mail { sender: account.sender(&id), recipient: recipient.to_string(), message_id, data })
 }
 
 /// An address as it can stand in an envelope: the domain in punycode, all of it visible ASCII.
@@ -76,9 +81,9 @@ fn visible(text: &str) -> String {
     text.replace(char::is_control, " ")
 }
 
-/// `<id@domain>`. Ids are UUIDs; anything else is spelt so that two ids never become one.
-fn message_id(id: &str, domain: &str) -> String {
-    let mut out = String::from("<");
+/// An id as the part before an @. Ids are UUIDs; anything else is spelt so that two ids never become one.
+fn spelt(id: &str) -> String {
+    let mut out = String::new();
     for byte in id.bytes() {
         match byte {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' => out.push(byte as char),
@@ -87,7 +92,19 @@ fn message_id(id: &str, domain: &str) -> String {
             }
         }
     }
-    format!("{out}@{domain}>")
+    out
+}
+
+/// The id that was [`spelt`] so.
+pub(crate) fn unspelt(text: &str) -> Option<String> {
+    let mut pieces = text.split('=');
+    let mut out = pieces.next()?.as_bytes().to_vec();
+    for piece in pieces {
+        let (code, rest) = piece.split_at_checked(2)?;
+        out.push(u8::from_str_radix(code, 16).ok()?);
+        out.extend_from_slice(rest.as_bytes());
+    }
+    String::from_utf8(out).ok()
 }
 
 fn headers(message: &Message, account: &Account, to: &Address, message_id: &str) -> Result<Headers, SendError> {
@@ -97,7 +114,7 @@ fn headers(message: &Message, account: &Account, to: &Address, message_id: &str)
     let subject = visible(one_line("subject", message.subject.as_deref().unwrap_or_default())?);
 
     let mut headers = Headers::new();
-    headers.set(header::Date::now());
+    headers.set(header::Date::new(message.began_at));
     headers.set(header::From::from(mailboxes(&account.from)));
     headers.set(header::To::from(mailboxes(&Mailbox::new(name, to.clone()))));
     if let Some(reply_to) = &account.reply_to {
@@ -107,11 +124,33 @@ fn headers(message: &Message, account: &Account, to: &Address, message_id: &str)
     headers.set(header::MessageId::from(message_id.to_owned()));
     headers.insert_raw(HeaderValue::new(HeaderName::new_from_ascii_str("Auto-Submitted"), "auto-generated".into()));
     headers.set(header::MIME_VERSION_1_0);
+    if let Some(url) = &message.unsubscribe_url {
+        unsubscribe(url, &mut headers)?;
+    }
+    if let Some(hook) = &account.hook {
+        let name = HeaderName::new_from_ascii_str(proof::RECIPIENT);
+        headers.insert_raw(HeaderValue::new(name, hook.recipient(to.as_ref())));
+    }
     for (name, value) in &message.headers {
         let value = one_line("value of a custom header", value)?;
         headers.insert_raw(HeaderValue::new(custom_name(name, &headers)?, value.to_owned()));
     }
     Ok(headers)
+}
+
+/// RFC 2369 and, where the link is fit for it, RFC 8058: the receiver may press the button for the reader.
+fn unsubscribe(url: &str, headers: &mut Headers) -> Result<(), SendError> {
+    let link = one_line("unsubscribe link", url)?;
+    if link.contains(['<', '>', ' ']) {
+        return Err(SendError::rejected("header_not_allowed", "the unsubscribe link is not a URL"));
+    }
+    let name = HeaderName::new_from_ascii_str("List-Unsubscribe");
+    headers.insert_raw(HeaderValue::new(name, format!("<{link}>")));
+    if link.starts_with("https://") {
+        let name = HeaderName::new_from_ascii_str("List-Unsubscribe-Post");
+        headers.insert_raw(HeaderValue::new(name, "List-Unsubscribe=One-Click".into()));
+    }
+    Ok(())
 }
 
 /// A header of the caller's. The core has the list of names that are allowed; this only keeps the mail well formed.
@@ -130,23 +169,27 @@ fn custom_name(name: &str, present: &Headers) -> Result<HeaderName, SendError> {
     HeaderName::new_from_ascii(name.to_owned()).map_err(|_| refused("is too long"))
 }
 
+/// The lines of a message, whatever they end in: what is signed and what is sent must agree on them.
+pub(crate) fn lines(content: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let content = content.strip_suffix(b"\n").unwrap_or(content);
+    let lines = content.split(|b| *b == b'\n');
+    lines.flat_map(|line| line.strip_suffix(b"\r").unwrap_or(line).split(|b| *b == b'\r'))
+}
+
 /// What goes after DATA: every line ended by CRLF and by nothing else (a bare CR or LF lets a second message be
 /// smuggled in), a leading dot doubled, a dot alone at the end.
 fn data(content: &[u8]) -> Result<Vec<u8>, SendError> {
     let mut out = Vec::with_capacity(content.len() + content.len() / 64 + 8);
-    let content = content.strip_suffix(b"\n").unwrap_or(content);
-    for line in content.split(|b| *b == b'\n') {
-        for line in line.strip_suffix(b"\r").unwrap_or(line).split(|b| *b == b'\r') {
-            if line.len() > LINE_LIMIT {
-                let detail = "a header holds a word of more than 998 bytes, which mail cannot carry";
-                return Err(SendError::rejected("line_too_long", detail));
-            }
-            if line.first() == Some(&b'.') {
-                out.push(b'.');
-            }
-            out.extend_from_slice(line);
-            out.extend_from_slice(b"\r\n");
+    for line in lines(content) {
+        if line.len() > LINE_LIMIT {
+            let detail = "a header holds a word of more than 998 bytes, which mail cannot carry";
+            return Err(SendError::rejected("line_too_long", detail));
         }
+        if line.first() == Some(&b'.') {
+            out.push(b'.');
+        }
+        out.extend_from_slice(line);
+        out.extend_from_slice(b"\r\n");
     }
     out.extend_from_slice(b".\r\n");
     Ok(out)
@@ -193,8 +236,14 @@ mod tests {
     }
 
     #[test]
-    fn ids_stay_apart_in_the_message_id() {
-        assert_eq!(message_id("0198-ab_c", "x.example"), "<0198-ab_c@x.example>");
-        assert_eq!(message_id("a>\r\nb", "x.example"), "<a=3E=0D=0Ab@x.example>");
+    fn ids_stay_apart_in_the_message_id_and_can_be_read_back() {
+        assert_eq!(spelt("0198-ab_c"), "0198-ab_c");
+        assert_eq!(spelt("a>\r\nb"), "a=3E=0D=0Ab");
+        for id in ["0198-ab_c", "0198.2", "a=3E", "señal", ""] {
+            assert_eq!(unspelt(&spelt(id)).as_deref(), Some(id));
+        }
+        for broken in ["a=", "a=zz", "a=ñ", "=FF"] {
+            assert_eq!(unspelt(broken), None);
+        }
     }
 }

@@ -5,21 +5,23 @@ use std::fmt::Write;
 use lettre::message::header::{ContentTransferEncoding, ContentType};
 use lettre::message::{Attachment as AttachmentPart, Body, MultiPart, SinglePart};
 use plugin_api::{Action, Attachment, Message, SendError};
+use ring::digest::{Context, SHA256};
 
 use crate::mail::one_line;
 
 /// Plainest first (RFC 2046), attachments around it.
 pub(crate) fn body(message: &Message) -> Result<Vec<u8>, SendError> {
-    let text = SinglePart::plain(tidy(&text(message)));
+    // Verifiers of signatures disagree on blank lines at the end that hold spaces.
+    let text = SinglePart::plain(tidy(text(message).trim_end()));
     if message.attachments.is_empty() {
         return Ok(match html(message) {
-            Some(html) => alternative(text, &html).formatted(),
+            Some(html) => alternative(message, text, &html).formatted(),
             None => text.formatted(),
         });
     }
-    let mixed = MultiPart::mixed();
+    let mixed = MultiPart::mixed().boundary(boundary("mixed", message));
     let mut mixed = match html(message) {
-        Some(html) => mixed.multipart(alternative(text, &html)),
+        Some(html) => mixed.multipart(alternative(message, text, &html)),
         None => mixed.singlepart(text),
     };
     for file in &message.attachments {
@@ -28,8 +30,26 @@ pub(crate) fn body(message: &Message) -> Result<Vec<u8>, SendError> {
     Ok(mixed.formatted())
 }
 
-fn alternative(text: SinglePart, html: &str) -> MultiPart {
-    MultiPart::alternative().singlepart(text).singlepart(SinglePart::html(tidy(html)))
+fn alternative(message: &Message, text: SinglePart, html: &str) -> MultiPart {
+    let multipart = MultiPart::alternative().boundary(boundary("alternative", message));
+    multipart.singlepart(text).singlepart(SinglePart::html(tidy(html)))
+}
+
+/// The same on every attempt, and nothing that the parts could hold: it depends on all that an author can choose.
+fn boundary(kind: &str, message: &Message) -> String {
+    let mut hash = Context::new(&SHA256);
+    for piece in [kind, &message.id, &message.text, message.html.as_deref().unwrap_or_default()] {
+        hash.update(&(piece.len() as u64).to_be_bytes());
+        hash.update(piece.as_bytes());
+    }
+    for action in &message.actions {
+        hash.update(action.title.as_bytes());
+        hash.update(action.value.as_bytes());
+    }
+    hash.finish().as_ref()[..20].iter().fold(String::new(), |mut out, byte| {
+        let _ = write!(out, "{byte:02x}");
+        out
+    })
 }
 
 fn attachment(file: &Attachment) -> Result<SinglePart, SendError> {

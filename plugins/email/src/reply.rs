@@ -73,7 +73,7 @@ impl Reply {
     }
 
     /// `5.1.1` of `550 5.1.1 …`; one whose class disagrees with the code is none.
-    fn enhanced(&self) -> Option<[u16; 3]> {
+    pub(crate) fn enhanced(&self) -> Option<[u16; 3]> {
         let word = self.text.split([' ', '\n']).next()?;
         let mut parts = word.split('.').map(|p| p.parse::<u16>().ok());
         let found = [parts.next()??, parts.next()??, parts.next()??];

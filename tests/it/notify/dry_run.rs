@@ -33,7 +33,7 @@ on_each_store!(a_dry_run_explains_everything_and_changes_nothing, async |app: Te
     assert_eq!(reason("chatwoot"), Some((json!(false), json!("not_configured"))));
     assert_eq!(reason("email"), Some((json!(false), json!("no_address"))));
     assert_eq!(reason("whatsapp"), Some((json!(false), json!("not_named"))));
-    assert_eq!(channels.len(), 5);
+    assert_eq!(channels.len(), app.app.plugins.names().len());
     let steps = explained["steps"].as_array().unwrap();
     assert_eq!((steps.len(), &steps[0]["channel"]), (1, &json!("sms")));
     assert_eq!(steps[0]["sendAt"], "2026-03-02T17:00:00.000Z");
@@ -70,3 +70,28 @@ async fn a_dry_run_is_refused_for_the_same_reasons_as_the_real_thing() {
     let body = with(json!({"dryRun": true, "to": {"phone": "+1"}}));
     shop.post("/v1/notify", &body).await.has_fault("validation", "/to/phone", "phone");
 }
+
+on_each_store!(accents_are_left_away_where_that_saves_a_text_message, async |app: TestApp| {
+    let shop = app.shop().await;
+    let text = "Tu cita de mañana está confirmada: te esperamos en la sucursal de María, a las diez en punto";
+    let mut body = hello();
+    body["message"] = json!(text);
+    let id = shop.send(&body).await;
+    app.deliver_due().await;
+    assert_eq!(shop.captured().await[0]["text"], text);
+    shop.change(json!({"accentFolding": true})).await;
+    body["dryRun"] = json!(true);
+    let shown = shop.post("/v1/notify", &body).await.expect(200);
+    assert_eq!(shown["notifications"][0]["steps"][0]["sms"]["segments"], 1);
+    body["dryRun"] = json!(false);
+    shop.send(&body).await;
+    app.deliver_due().await;
+    let plain = "Tu cita de mañana esta confirmada: te esperamos en la sucursal de Maria, a las diez en punto";
+    assert_eq!(shop.captured().await[0]["text"], plain);
+    assert_eq!(shop.status(&id).await, "sent");
+    // Where it saves nothing, the accents stay.
+    body["message"] = json!("Está confirmada");
+    shop.send(&body).await;
+    app.deliver_due().await;
+    assert_eq!(shop.captured().await[0]["text"], "Está confirmada");
+});

@@ -13,12 +13,12 @@ fn key(name: &str, request: &str) -> [Value; 6] {
 
 async fn commit(db: &Db, batch: Batch) -> StoreResult<recado::store::batch::Changed> {
     let mut conn = db.connect().await.unwrap();
-    Batches::new(db.engine).commit(&mut conn, batch, false).await
+    Batches::new(db).commit(&mut conn, batch, false).await
 }
 
 on_each_db!(any_number_of_rows_is_written_whole, async |db: &Db| {
     let mut conn = db.connect().await.unwrap();
-    let mut batches = Batches::new(db.engine);
+    let mut batches = Batches::new(db);
     let mut total = 0;
     for (round, count) in [1_usize, 2, 4, 5, 16, 17, 48, 49, 128, 129, 512, 513, 3, 1].into_iter().enumerate() {
         let mut batch = Batch::default();
@@ -151,7 +151,7 @@ on_each_db!(every_kind_fits_into_one_batch, async |db: &Db| {
 
 on_each_db!(one_bad_row_leaves_nothing_of_its_batch_and_the_connection_usable, async |db: &Db| {
     let mut conn = db.connect().await.unwrap();
-    let mut batches = Batches::new(db.engine);
+    let mut batches = Batches::new(db);
     for open in [false, true] {
         let mut batch = Batch::default();
         batch.push(Kind::Notification, notification("good", &json!({})).each_ref().map(val));

@@ -11,8 +11,15 @@ use super::*;
 
 async fn claim(db: &Db, now: Timestamp, limit: usize) -> Vec<StoreResult<Delivery>> {
     let tenant = "a".into();
-    let claim =
-        Claim { tenant: &tenant, lane: "sms", now, lease_end: Timestamp(now.0 + 60_000), token: "token".into(), limit };
+    let claim = Claim {
+        tenant: &tenant,
+        lane: "sms",
+        now,
+        lease_end: Timestamp(now.0 + 60_000),
+        token: "token".into(),
+        limit,
+        only_chains: false,
+    };
     let mut conn = db.connect().await.unwrap();
     Asked::new(db.engine).claim(&mut conn, &claim).await.unwrap()
 }

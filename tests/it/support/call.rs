@@ -49,6 +49,11 @@ impl Caller {
         Call { router: self.router.clone(), request }
     }
 
+    /// A request made elsewhere, as it is.
+    pub fn with_request(&self, request: Request<Body>) -> Call {
+        Call { router: self.router.clone(), request }
+    }
+
     pub fn get(&self, path: &str) -> Call {
         self.call(Method::GET, path)
     }

@@ -3,6 +3,7 @@
 mod app;
 mod call;
 mod gate;
+mod hooks;
 mod shop;
 mod store;
 

@@ -1,7 +1,7 @@
 //! An opened account at the double, and messages for Ana.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use plugin_api::conformance::loopback_host;
 use plugin_api::{Action, Channel, Message, Receipt, Recipient, SendError, Settings};
@@ -54,6 +54,8 @@ pub(crate) fn message(text: &str) -> Message {
         memory: None,
         window_open: true,
         form: None,
+        unsubscribe_url: None,
+        began_at: SystemTime::UNIX_EPOCH + Duration::from_secs(1_785_250_800),
     }
 }
 

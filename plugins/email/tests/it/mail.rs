@@ -194,3 +194,31 @@ async fn international_domains_go_out_in_punycode() {
     assert_eq!(sink.count("RCPT TO:<ana@correo.xn--espaol-zwa.example>"), 1);
     assert!(sink.mails()[0].contains("<ana@correo.xn--espaol-zwa.example>"));
 }
+
+#[tokio::test]
+async fn the_way_out_of_a_list_is_one_click_where_it_is_safe() {
+    let mut sent = message("m1");
+    let link = format!("https://gateway.example.test/hooks/email/unsubscribe/{}", "x".repeat(180));
+    sent.unsubscribe_url = Some(link.clone());
+    let raw = arrived(sent.clone()).await;
+    let mail = parse_mail(raw.as_bytes()).unwrap();
+    assert_eq!(header(&mail, "List-Unsubscribe"), format!("<{link}>"));
+    assert_eq!(header(&mail, "List-Unsubscribe-Post"), "List-Unsubscribe=One-Click");
+    sent.unsubscribe_url = Some("http://localhost:8080/u/x".into());
+    let raw = arrived(sent.clone()).await;
+    let mail = parse_mail(raw.as_bytes()).unwrap();
+    assert_eq!(header(&mail, "List-Unsubscribe"), "<http://localhost:8080/u/x>");
+    assert!(!raw.contains("List-Unsubscribe-Post"));
+    for (url, reason) in
+        [("https://x.test/\r\nBcc: a@b.c", "control_characters"), ("https://x.test/>", "header_not_allowed")]
+    {
+        let sink = Sink::plain(&[]).await;
+        sent.unsubscribe_url = Some(url.into());
+        assert_eq!(open_plain(sink.port()).send(&sent).await.unwrap_err().reason, reason);
+    }
+    // The gateway's own link and a caller's cannot both be meant.
+    sent.unsubscribe_url = Some(link);
+    sent.headers = vec![("list-unsubscribe".into(), "<https://other.example>".into())];
+    let sink = Sink::plain(&[]).await;
+    assert_eq!(open_plain(sink.port()).send(&sent).await.unwrap_err().reason, "header_not_allowed");
+}

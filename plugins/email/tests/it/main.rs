@@ -4,9 +4,11 @@
 mod account;
 mod check;
 mod conforms;
+mod dkim;
 mod mail;
 mod outcomes;
 mod real_server;
+mod reports;
 mod reuse;
 mod sink;
 mod support;

@@ -10,10 +10,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mailparse::{MailHeaderMap, parse_mail};
-use plugin_api::{Attachment, Channel, Failure, Hint};
-use serde_json::json;
+use plugin_api::{Attachment, Channel, Event, Failure, Hint, State};
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::reports::{SECRET, callback};
+use crate::sink::{Act, Sink};
 use crate::support::{Authority, Leaf, message, outcome, send, try_open};
 
 const EXIM: &str = "/usr/sbin/exim4";
@@ -36,6 +38,11 @@ impl Drop for Exim {
 impl Exim {
     /// `None`, loudly, where there is no Exim to start.
     fn start() -> Option<Self> {
+        Self::start_before(9)
+    }
+
+    /// As [`Exim::start`]; mail for remote.test goes on to the server on this port.
+    fn start_before(next: u16) -> Option<Self> {
         let is_root = std::fs::metadata("/proc/self").is_ok_and(|of| of.uid() == 0);
         if !is_root || !Path::new(EXIM).exists() {
             let why = format!("no mail was sent to a real server: wants root and apt-get install {PACKAGE}");
@@ -46,7 +53,7 @@ impl Exim {
         }
         let authority = Authority::new();
         let folder = tempfile::tempdir().unwrap();
-        configure(folder.path(), &authority.leaf("localhost"));
+        configure(folder.path(), next, &authority.leaf("localhost"));
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let daemon = Command::new(EXIM)
             .args(["-bdf", "-oX", &format!("127.0.0.1:{port}"), "-C"])
@@ -61,8 +68,13 @@ impl Exim {
     }
 
     fn open(&self, password: &str) -> Arc<dyn Channel> {
+        self.open_with(password, json!({}))
+    }
+
+    fn open_with(&self, password: &str, extra: Value) -> Arc<dyn Channel> {
         let plugin = plugin_email::plugin_trusting(self.authority.roots.clone());
-        let settings = json!({"host": "localhost", "port": self.port, "username": "recado", "password": password});
+        let mut settings = json!({"host": "localhost", "port": self.port, "username": "recado", "password": password});
+        settings.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
         try_open(plugin.as_ref(), &crate::support::host_allowing(&["127.0.0.0/8", "::1/128"]), settings).unwrap()
     }
 
@@ -86,11 +98,12 @@ fn wait_until(what: &str, done: impl Fn() -> bool) {
     }
 }
 
-fn configure(folder: &Path, leaf: &Leaf) {
+fn configure(folder: &Path, next: u16, leaf: &Leaf) {
     let write = |name: &str, text: &str| std::fs::write(folder.join(name), text).unwrap();
     write("cert.pem", &leaf.certificate_pem);
     write("key.pem", &leaf.key_pem);
-    write("exim.conf", &CONFIGURATION.replace("FOLDER", folder.to_str().unwrap()));
+    let text = CONFIGURATION.replace("FOLDER", folder.to_str().unwrap()).replace("NEXT", &next.to_string());
+    write("exim.conf", &text);
     for made in ["spool", "log", "mail"] {
         std::fs::create_dir(folder.join(made)).unwrap();
     }
@@ -124,15 +137,31 @@ rcpt:
   deny   local_parts = nobody
          message = 5.1.1 $local_part@$domain is unknown
   accept authenticated = *
-         domains = example.test
+         domains = example.test : remote.test
   deny   message = 5.7.1 relay not permitted
 
 begin routers
+remote:
+  driver = manualroute
+  domains = remote.test
+  route_list = * 127.0.0.1
+  self = send
+  transport = onward
+gone:
+  driver = redirect
+  local_parts = gone
+  allow_fail
+  data = :fail: nobody lives here any more
 everyone:
   driver = accept
   transport = box
 
 begin transports
+onward:
+  driver = smtp
+  port = NEXT
+  allow_localhost
+  hosts_try_fastopen =
 box:
   driver = appendfile
   maildir_format
@@ -204,4 +233,35 @@ async fn a_real_server_refuses_a_wrong_password() {
     assert_eq!((error.reason.as_ref(), error.hint), ("auth_failed", Some(Hint::Misconfigured)));
     let says = channel.check().await.unwrap_err();
     assert!(says.contains("535") && says.contains("check username and password"), "{says}");
+}
+
+// A thread of its own for the next server, while this one waits for Exim.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_real_servers_bounces_come_back_as_the_failures_they_are() {
+    let next = Sink::plain(&[("RCPT", Act::Say("550 5.1.1 <dead@remote.test>: no such user here"))]).await;
+    let Some(exim) = Exim::start_before(next.port()) else { return };
+    let plain = exim.open_with("right", json!({"hookSecret": SECRET}));
+    let marked = exim.open_with("right", json!({"hookSecret": SECRET, "bounceAddress": "bounces@example.test"}));
+    let suppress = Some(Hint::SuppressAddress);
+    let cases = [
+        // Refused by the next server, whose words Exim hands on; and by Exim itself, which has none.
+        (&plain, "dead@remote.test", "no_such_user", suppress),
+        (&marked, "gone@example.test", "recipient_refused", None),
+    ];
+    for (n, (channel, address, reason, hint)) in cases.into_iter().enumerate() {
+        let mut sent = message(&format!("01930000-0000-7000-8000-00000000000{n}"));
+        sent.recipient.email = Some(address.into());
+        let receipt = channel.send(&sent).await.unwrap();
+        let raw =
+            exim.delivered(n + 1).into_iter().find(|raw| String::from_utf8_lossy(raw).contains(&sent.id)).unwrap();
+        assert!(String::from_utf8_lossy(&raw).contains("Return-path: <>"));
+        let events = channel.receive(&callback(&raw)).await.unwrap().events;
+        let [Event::Status(status)] = events.as_slice() else { panic!("{events:?}") };
+        assert_eq!(
+            (Some(&status.message_id), status.reference.as_ref()),
+            (receipt.message_id.as_ref(), Some(&sent.id))
+        );
+        let State::Failed { reason: told, hint: hinted, .. } = &status.state else { panic!("{:?}", status.state) };
+        assert_eq!((told.as_ref(), *hinted), (reason, hint), "{}", String::from_utf8_lossy(&raw));
+    }
 }

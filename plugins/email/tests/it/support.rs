@@ -1,7 +1,7 @@
 //! What the tests share: an opened channel, a message, certificates.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use plugin_api::http::Http;
 use plugin_api::net::Guard;
@@ -69,6 +69,8 @@ pub(crate) fn message(id: &str) -> Message {
         memory: None,
         window_open: true,
         form: None,
+        unsubscribe_url: None,
+        began_at: SystemTime::UNIX_EPOCH + Duration::from_secs(1_785_250_800),
     }
 }
 

@@ -2,7 +2,8 @@
 
 use std::collections::HashSet;
 
-use crate::{Manifest, Provider, Setting, SettingKind, Settings};
+use super::{Manifest, Provider, Setting, SettingKind};
+use crate::Settings;
 
 /// Words in a setting's name that mean it should be kept secret.
 const SECRET_WORDS: [&str; 5] = ["password", "secret", "token", "apikey", "accesskey"];

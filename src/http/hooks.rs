@@ -1,0 +1,184 @@
+//! Where providers report: delivery receipts, replies, opt-outs, bounces.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Path, Request, State};
+use axum::http::{HeaderValue, Method, header};
+use axum::response::{IntoResponse, Response};
+use plugin_api::{Answer, Callback, Event, Hint, Refused};
+use tokio::sync::oneshot;
+
+use super::body::collect_within;
+use super::error::Problem;
+use crate::address;
+use crate::app::App;
+use crate::clock::Timestamp;
+use crate::error::{Error, Result};
+use crate::hook::Hook;
+use crate::status::Status;
+use crate::store::callbacks::{InboundRow, Report, find_by_message};
+use crate::tenant::Account;
+use crate::writer::{Events, Op, OptedOut, ReportOp};
+
+/// A provider's report
+///
+/// For providers only: the address is the account's `webhookUrl`, and each request is verified as its vendor signs. What
+/// it says is stored before it is answered, so a repeat does no harm.
+#[utoipa::path(post, path = "/hooks/{channel}/{token}", tag = "Two-way", security(()),
+    params(("channel" = String, Path), ("token" = String, Path)),
+    responses((status = 200, description = "Taken"), (status = 401, body = Problem), (status = 413, body = Problem),
+        (status = 404, body = Problem), (status = 503, body = Problem)))]
+pub(super) async fn post(
+    State(app): State<Arc<App>>,
+    Path((channel, token)): Path<(String, String)>,
+    request: Request,
+) -> Result<Response> {
+    take(&app, &channel, &token, request).await
+}
+
+/// A provider's verification
+///
+/// Some providers ask once whether the address is ours before they report to it.
+#[utoipa::path(get, path = "/hooks/{channel}/{token}", tag = "Two-way", security(()),
+    params(("channel" = String, Path), ("token" = String, Path)),
+    responses((status = 200, description = "The answer the provider expects"), (status = 403, body = Problem),
+        (status = 404, body = Problem)))]
+pub(super) async fn get(
+    State(app): State<Arc<App>>,
+    Path((channel, token)): Path<(String, String)>,
+    request: Request,
+) -> Result<Response> {
+    take(&app, &channel, &token, request).await
+}
+
+async fn take(app: &App, channel: &str, token: &str, request: Request) -> Result<Response> {
+    let hook = Hook::read(&app.keyring, token).filter(|hook| hook.channel == channel).ok_or(Error::NotFound)?;
+    let tenant = app.tenants.get(&hook.tenant).await?;
+    let account = tenant.account_of_hook(&hook).ok_or(Error::NotFound)?;
+    let open = account.channel.as_ref().map_err(|_| Error::NotFound)?;
+    let callback = callback(app, request).await?;
+    let count = |result: &'static str| {
+        metrics::counter!("recado_callbacks_total", "channel" => channel.to_owned(), "result" => result).increment(1);
+    };
+    let received = match open.receive(&callback).await {
+        Ok(received) => received,
+        Err(Refused::Malformed(detail)) => {
+            tracing::warn!(tenant.id = %hook.tenant, channel, detail, "a callback can't be read");
+            count("unreadable");
+            return Ok(answer(Answer::default()));
+        }
+        Err(why) => {
+            count("refused");
+            return Err(refused(why, &callback.method));
+        }
+    };
+    count("taken");
+    let mut events = Events::default();
+    for event in received.events {
+        add(app, &hook, account, event, &mut events).await?;
+    }
+    if !(events.reports.is_empty() && events.inbound.is_empty() && events.opt_outs.is_empty()) {
+        let (reply, stored) = oneshot::channel();
+        app.engine.writer.send(Op::Report(ReportOp { events, kept: false, reply })).await;
+        stored.await.map_err(|_| Error::Internal("the writer ended".into()))??;
+    }
+    Ok(answer(received.answer))
+}
+
+async fn callback(app: &App, request: Request) -> Result<Callback> {
+    let (parts, body) = request.into_parts();
+    let body = collect_within(app, body).await?;
+    let target = parts.uri.path_and_query().map_or("/", |p| p.as_str());
+    let query = parts.uri.query().unwrap_or_default();
+    Ok(Callback {
+        method: parts.method,
+        url: format!("{}{target}", app.config.load().server.public_url.trim_end_matches('/')),
+        query: url::form_urlencoded::parse(query.as_bytes()).into_owned().collect(),
+        headers: parts.headers,
+        body,
+        received_at: app.now().to_system(),
+    })
+}
+
+fn refused(why: Refused, method: &Method) -> Error {
+    match why {
+        Refused::Unsupported(_) | Refused::Malformed(_) => Error::NotFound,
+        Refused::Unverified(detail) if method == Method::GET => Error::refused("forbidden", detail),
+        Refused::Unverified(detail) => Error::refused("bad-signature", detail),
+        Refused::Stale(detail) => Error::refused("stale-signature", detail),
+    }
+}
+
+/// An event in the store's words.
+async fn add(app: &App, hook: &Hook, account: &Account, event: Event, events: &mut Events) -> Result<()> {
+    let now = app.now();
+    let at = |time: Option<std::time::SystemTime>| time.map_or(now, Timestamp::from_system);
+    let tenant = hook.tenant.clone();
+    match event {
+        Event::Status(status) => {
+            let (state, reason, detail, hint) = match status.state {
+                plugin_api::State::Sent => (Status::Sent, None, None, None),
+                plugin_api::State::Delivered => (Status::Delivered, None, None, None),
+                plugin_api::State::Read => (Status::Read, None, None, None),
+                plugin_api::State::Failed { reason, detail, hint } => {
+                    (Status::Failed, Some(reason.into_owned()), Some(detail), hint)
+                }
+            };
+            events.reports.push(Report {
+                tenant,
+                account: account.key.clone(),
+                message_id: status.message_id,
+                reference: status.reference,
+                state,
+                reason,
+                detail,
+                suppresses: hint == Some(Hint::SuppressAddress),
+                happened_at: at(status.at),
+                received_at: now,
+            });
+        }
+        Event::Inbound(message) => {
+            let notification_id = match &message.in_reply_to {
+                Some(id) => find_by_message(&app.db.pool, &hook.tenant, id).await?,
+                None => None,
+            };
+            events.inbound.push(InboundRow {
+                tenant,
+                account: account.key.clone(),
+                message_id: message.id,
+                channel: hook.channel.clone(),
+                sender: normalised(&message.from),
+                name: message.name,
+                body: message.text,
+                action: message.action,
+                notification_id,
+                happened_at: at(message.at),
+                received_at: now,
+            });
+        }
+        Event::OptOut(left) => events.opt_outs.push(OptedOut {
+            tenant,
+            address: normalised(&left.address),
+            category: if left.marketing_only { "marketing" } else { "all" },
+            reason: left.reason.into_owned(),
+        }),
+    }
+    Ok(())
+}
+
+/// The spelling under which a person is known; what can't be read stays as it came.
+fn normalised(text: &str) -> String {
+    let known = if text.contains('@') { address::email(text) } else { address::phone(text, None) };
+    known.unwrap_or_else(|_| text.to_owned())
+}
+
+fn answer(answer: Answer) -> Response {
+    let mut response = Body::from(answer.body).into_response();
+    if !answer.content_type.is_empty()
+        && let Ok(kind) = HeaderValue::from_str(&answer.content_type)
+    {
+        response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    }
+    response
+}

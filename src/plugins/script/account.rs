@@ -1,0 +1,307 @@
+//! One opened account of a channel that a script describes.
+
+use std::sync::{Mutex, PoisonError};
+
+use async_trait::async_trait;
+use plugin_api::http::Answer;
+use plugin_api::{
+    AddressKind, Callback, Channel, Failure, Hint, Host, Manifest, Message, Receipt, Received, Recipient, Refused,
+    SendError, Settings, SettingsError,
+};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Map, Value};
+
+use super::hosts::Hosts;
+use super::outcome::{Said, is_verdict};
+use super::request::Request;
+use super::{events, split, view};
+use crate::script::{Evaluation, Script, ScriptError, Secrets};
+
+pub(super) struct Account {
+    script: Script,
+    settings: Map<String, Value>,
+    secrets: Vec<(String, SecretString)>,
+    hosts: Hosts,
+    host: Host,
+    /// For the message that `check` makes up.
+    channel: String,
+    address: AddressKind,
+    /// What the script prints, where somebody wants to read it. Elsewhere it is dropped: it may hold anything.
+    printed: Option<Mutex<Vec<String>>>,
+}
+
+/// What came of asking the script for a request.
+pub(super) enum Asked {
+    Request(Request),
+    /// It refused the message.
+    Refused(SendError),
+}
+
+impl Account {
+    pub(super) fn new(
+        script: Script,
+        manifest: &Manifest,
+        settings: &Settings,
+        host: Host,
+    ) -> Result<Self, SettingsError> {
+        let (open, secrets) = split(&manifest.providers[0], settings);
+        let hosts = Hosts::new(manifest, settings);
+        for (name, value) in &secrets {
+            // A secret that is an address (a chat's incoming webhook) is called as it stands, so it is judged here
+            // as other addresses are when they are saved.
+            let value = value.expose_secret();
+            if !value.starts_with("https://") && !value.starts_with("http://") {
+                continue;
+            }
+            let url = host.guard.check_text(value).map_err(|e| SettingsError::new(name, e.code, e.detail))?;
+            if !hosts.allow(&url) {
+                let detail = format!("must lead to {}", manifest.hosts.join(" or "));
+                return Err(SettingsError::new(name, "host_not_allowed", detail));
+            }
+        }
+        let (channel, address) = (manifest.channel.clone(), manifest.address);
+        Ok(Self { script, settings: open, secrets, hosts, host, channel, address, printed: None })
+    }
+
+    /// Keeps what the script prints.
+    pub(super) fn listening(self) -> Self {
+        Self { printed: Some(Mutex::default()), ..self }
+    }
+
+    /// What was printed since the last time.
+    pub(super) fn printed(&self) -> Vec<String> {
+        self.printed
+            .as_ref()
+            .map(|p| std::mem::take(&mut *p.lock().unwrap_or_else(PoisonError::into_inner)))
+            .unwrap_or_default()
+    }
+
+    async fn run(&self, function: &'static str, arguments: Vec<Value>, secrets: Secrets) -> Evaluation {
+        let mut evaluation = self.script.call(function, arguments, secrets).await;
+        if let Some(printed) = &self.printed {
+            printed.lock().unwrap_or_else(PoisonError::into_inner).append(&mut evaluation.log);
+        }
+        evaluation
+    }
+
+    /// A fresh loan of the secrets, and the settings with their placeholders.
+    fn lend(&self) -> (Secrets, Value) {
+        let secrets = Secrets::lend(self.secrets.iter().map(|(name, value)| (name.as_str(), value)));
+        let mut settings = self.settings.clone();
+        settings.insert("hookUrl".to_owned(), self.host.hook_url.as_deref().into());
+        for (name, _) in &self.secrets {
+            settings.insert(name.clone(), secrets.placeholder(name).into());
+        }
+        (secrets, settings.into())
+    }
+
+    async fn call(&self, function: &'static str, given: Option<Value>) -> Evaluation {
+        let (secrets, settings) = self.lend();
+        self.run(function, given.into_iter().chain([settings]).collect(), secrets).await
+    }
+
+    /// The request that the script wants made for a message.
+    pub(super) async fn request(&self, message: Value) -> Result<Asked, ScriptError> {
+        let called = self.call("request", Some(message)).await;
+        let described = called.result?;
+        let wrong = |detail: String| ScriptError::result(format!("request: {detail}"));
+        if is_verdict(&described) {
+            return match Said::read(described, false).map_err(wrong)? {
+                Said::Failed(error) => Ok(Asked::Refused(error)),
+                _ => Err(wrong("must return a request".to_owned())),
+            };
+        }
+        let request = Request::read(described, &called.secrets, &self.host.guard).map_err(wrong)?;
+        Ok(match request.allowed_by(&self.hosts) {
+            Ok(()) => Asked::Request(request),
+            Err(refused) => Asked::Refused(refused),
+        })
+    }
+
+    /// The request that the script wants made for a check; none when it leaves that to the host.
+    pub(super) async fn check_request(&self) -> Result<Option<Asked>, ScriptError> {
+        if !self.script.has("check") {
+            return Ok(None);
+        }
+        let called = self.call("check", None).await;
+        let described = called.result?;
+        let wrong = |detail: String| ScriptError::result(format!("check: {detail}"));
+        let request = Request::read(described, &called.secrets, &self.host.guard).map_err(wrong)?;
+        Ok(Some(match request.allowed_by(&self.hosts) {
+            Ok(()) => Asked::Request(request),
+            Err(refused) => Asked::Refused(refused),
+        }))
+    }
+
+    /// What the script makes of an answer.
+    pub(super) async fn said(&self, response: Value, message: Value) -> Result<Said, ScriptError> {
+        let called = self.run("outcome", vec![response, message], Secrets::default()).await;
+        Said::read(called.result?, true).map_err(|detail| ScriptError::result(format!("outcome: {detail}")))
+    }
+
+    /// What the script makes of the answer to a check. The inner error is its problem with the account.
+    pub(super) async fn checked(&self, response: Value) -> Result<Option<Result<String, String>>, ScriptError> {
+        if !self.script.has("checked") {
+            return Ok(None);
+        }
+        match self.run("checked", vec![response], Secrets::default()).await.result? {
+            Value::Null => Ok(None),
+            Value::String(fine) => Ok(Some(Ok(fine))),
+            Value::Object(fields) if fields.len() == 1 && fields.get("problem").is_some_and(Value::is_string) => {
+                Ok(Some(Err(fields["problem"].as_str().unwrap_or_default().to_owned())))
+            }
+            _ => Err(ScriptError::result("checked: must return a sentence, #{problem: \"…\"} or ()")),
+        }
+    }
+
+    pub(super) async fn received(&self, callback: Value) -> Result<Result<Received, Refused>, ScriptError> {
+        let called = self.call_hiding("receive", callback).await;
+        let read = events::read(called.result?);
+        read.map_err(|detail| ScriptError::result(format!("receive: {detail}")))
+    }
+
+    /// As [`Account::call`], with secrets in what is given turned into placeholders.
+    async fn call_hiding(&self, function: &'static str, given: Value) -> Evaluation {
+        let (secrets, settings) = self.lend();
+        let given = view::hide(given, &secrets);
+        self.run(function, vec![given, settings], secrets).await
+    }
+
+    /// An answer as the script sees it: what it repeats of a secret is covered.
+    pub(super) fn response(&self, answer: &Answer) -> Value {
+        let secrets = self.lend().0;
+        view::hide(view::response(answer), &secrets)
+    }
+
+    /// For people: without secrets, and without what is the recipient's.
+    fn discreet(&self, text: &str, message: &Message) -> String {
+        let covered = self.lend().0.cover(text);
+        let mut private = vec![];
+        let Message { recipient, subject, text, html, actions, data, .. } = message;
+        let Recipient { contact_id, external_id, name, phone, email } = recipient;
+        private.extend([contact_id, external_id, name, phone, email, subject, html].into_iter().flatten());
+        private.push(text);
+        private.extend(actions.iter().flat_map(|a| [&a.title, &a.value]));
+        view::leaves(data, &mut private);
+        private.into_iter().filter(|p| p.len() > 3 && p.len() <= covered.len()).fold(
+            covered.clone(),
+            |text, private| {
+                if text.contains(private.as_str()) { text.replace(private.as_str(), "…") } else { text }
+            },
+        )
+    }
+
+    fn script_error(&self, e: &ScriptError, message: &Message) -> SendError {
+        SendError::rejected(e.code, self.discreet(&format!("plugin.rhai: {e}"), message))
+    }
+
+    /// The answer judged: by the script, and where it has nothing to say or fails by the status.
+    pub(super) async fn judge(
+        &self,
+        answer: &Answer,
+        message: &Message,
+        shown: impl FnOnce() -> Value,
+    ) -> Result<Receipt, SendError> {
+        let status = answer.status;
+        if (300..=399).contains(&status) {
+            answer.outcome()?;
+        }
+        let said = if self.script.has("outcome") {
+            let shown = shown();
+            self.said(self.response(answer), shown).await
+        } else {
+            Ok(Said::ByStatus)
+        };
+        let (said, trouble) = match said {
+            Ok(said) => (said, None),
+            // An answer that a script can't read is still one: nothing that fails afterwards may make it a second call.
+            Err(e) => (Said::ByStatus, Some(self.discreet(&format!("plugin.rhai: {e}"), message))),
+        };
+        let cut = (!answer.complete).then(|| "the answer was cut after its head".to_owned());
+        match said {
+            Said::ByStatus => answer.outcome().map_err(|mut e| {
+                if let Some(trouble) = &trouble {
+                    e.detail = format!("{}; {trouble}", e.detail);
+                }
+                e
+            })?,
+            Said::Accepted { id, note, remember } => {
+                let note = cut.or_else(|| note.map(|n| self.discreet(&n, message)));
+                return Ok(Receipt { message_id: id, http_status: Some(status), remember, note });
+            }
+            Said::Failed(mut e) => {
+                if e.failure == Failure::Throttled && e.retry_after.is_none() {
+                    e.retry_after = answer.retry_after();
+                }
+                e.detail = self.discreet(&e.detail, message);
+                return Err(e.status(status));
+            }
+        }
+        Ok(Receipt { http_status: Some(status), note: cut.or(trouble), ..Receipt::default() })
+    }
+
+    /// The request of a check, or the sentence that says why there is none.
+    async fn wanted_check(&self) -> Result<(Request, bool), String> {
+        let nobody = view::nobody(&self.channel, self.address);
+        let said = |e: ScriptError| self.discreet(&format!("plugin.rhai: {e}"), &nobody);
+        let (asked, own) = match self.check_request().await.map_err(said)? {
+            Some(asked) => (asked, true),
+            None => (self.request(view::message(&nobody)).await.map_err(said)?, false),
+        };
+        match asked {
+            Asked::Request(request) if own => Ok((request, true)),
+            Asked::Request(request) => Ok((request.into_options(), false)),
+            Asked::Refused(e) => Err(self.discreet(&e.detail, &nobody)),
+        }
+    }
+}
+
+#[async_trait]
+impl Channel for Account {
+    async fn send(&self, message: &Message) -> Result<Receipt, SendError> {
+        match self.request(view::message(message)).await {
+            Ok(Asked::Request(request)) => {
+                let answer = request.send(&self.host.http).await?;
+                self.judge(&answer, message, || view::message(message)).await
+            }
+            Ok(Asked::Refused(mut e)) => {
+                e.detail = self.discreet(&e.detail, message);
+                Err(e)
+            }
+            Err(e) => Err(self.script_error(&e, message)),
+        }
+    }
+
+    async fn check(&self) -> Result<String, String> {
+        let (request, own) = self.wanted_check().await?;
+        let answer = request.send(&self.host.http).await.map_err(|e| format!("{}; check the settings", e.detail))?;
+        let status = answer.status;
+        if (300..=399).contains(&status) {
+            return Err(format!("answers {status}, and redirects are not followed; set the final address"));
+        }
+        if !own {
+            return Ok(format!("reachable, answered {status} to OPTIONS"));
+        }
+        let cover = |text: String| self.lend().0.cover(&text);
+        match self.checked(self.response(&answer)).await.map_err(|e| cover(format!("plugin.rhai: {e}")))? {
+            Some(said) => said.map(cover).map_err(cover),
+            None => match answer.outcome() {
+                Ok(()) => Ok(format!("works, answered {status}")),
+                Err(e) if e.hint == Some(Hint::Misconfigured) => Err(format!("{}; check the credentials", e.detail)),
+                Err(e) => Err(e.detail),
+            },
+        }
+    }
+
+    async fn receive(&self, callback: &Callback) -> Result<Received, Refused> {
+        if !self.script.has("receive") {
+            return Err(Refused::Unsupported("this provider does not call back".into()));
+        }
+        let received = self.received(view::callback(callback)).await;
+        received.unwrap_or_else(|e| {
+            // Where it broke, not over what: the callback's content is a person's.
+            let place = e.line.map(|line| format!(" in line {line}")).unwrap_or_default();
+            Err(Refused::Malformed(format!("plugin.rhai could not read it: {}{place}", e.code)))
+        })
+    }
+}

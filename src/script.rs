@@ -1,0 +1,111 @@
+//! Rhai with bounds: the only place that makes an engine, for channels that a script describes as well as for segments,
+//! routes and reminder rules. Values go in, a value comes out; there is no way to a file, a socket, a clock or chance.
+//!
+//! What could run away is refused while compiling or stopped by a budget ([`Kind`]), and everything runs on a few
+//! threads of its own with large stacks, so that a script can neither block the runtime nor overflow a stack.
+
+mod engine;
+mod fault;
+mod natives;
+mod pool;
+mod run;
+mod secrets;
+mod value;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rhai::{AST, CallFnOptions, Dynamic, Scope};
+use serde_json::Value;
+
+pub use engine::Kind;
+pub use fault::ScriptError;
+pub use secrets::Secrets;
+
+/// A compiled script. Cheap to clone.
+#[derive(Clone)]
+pub struct Script(Arc<Compiled>);
+
+struct Compiled {
+    ast: AST,
+    kind: Kind,
+    /// What the functions of the script are called, with their parameters.
+    functions: Vec<(String, Vec<String>)>,
+}
+
+/// What a call came to.
+#[derive(Debug)]
+pub struct Evaluation {
+    pub result: Result<Value, ScriptError>,
+    /// What the script printed: at most 50 lines of 200 characters.
+    pub log: Vec<String>,
+    pub operations: u64,
+    pub elapsed: Duration,
+    /// Those lent to the call, and what the script made of them.
+    pub secrets: Secrets,
+}
+
+impl Script {
+    /// Compiles. A fault names line and column, and where one was mistyped the nearest right name.
+    pub fn compile(kind: Kind, source: &str) -> Result<Self, ScriptError> {
+        let most = kind.budget().source;
+        if source.len() > most {
+            return Err(ScriptError::invalid(format!("the script has more than {} KiB", most / 1024)));
+        }
+        let text = source.to_owned();
+        let compiled = pool::run_blocking(move || engine::of(kind).compile(&text));
+        let ast = compiled
+            .map_err(|pool::Panicked| ScriptError::invalid("the script made the compiler fail"))?
+            .map_err(|e| fault::of_parsing(&e, kind, source))?;
+        let functions = ast
+            .iter_functions()
+            .map(|f| (f.name.to_owned(), f.params.iter().map(|p| (*p).to_owned()).collect()))
+            .collect();
+        Ok(Self(Arc::new(Compiled { ast, kind, functions })))
+    }
+
+    /// The names of the functions it defines, and how many parameters each takes.
+    pub fn functions(&self) -> impl Iterator<Item = (&str, usize)> {
+        self.0.functions.iter().map(|(name, parameters)| (name.as_str(), parameters.len()))
+    }
+
+    pub fn has(&self, function: &str) -> bool {
+        self.0.functions.iter().any(|(name, _)| name == function)
+    }
+
+    /// Calls one of its functions. Waits while too many other calls wait for a thread.
+    pub async fn call(&self, function: &'static str, arguments: Vec<Value>, secrets: Secrets) -> Evaluation {
+        let script = self.clone();
+        let called = pool::run(move || script.evaluate(function, arguments, secrets)).await;
+        called.unwrap_or_else(|pool::Panicked| Evaluation {
+            result: Err(ScriptError::failed("the script made the engine fail")),
+            log: vec![],
+            operations: 0,
+            elapsed: Duration::ZERO,
+            secrets: Secrets::default(),
+        })
+    }
+
+    /// The call itself, on one of the pool's threads.
+    fn evaluate(&self, function: &str, arguments: Vec<Value>, secrets: Secrets) -> Evaluation {
+        let began = Instant::now();
+        let Compiled { ast, kind, functions } = &*self.0;
+        run::begin(began + kind.budget().time, secrets);
+        let arguments: Vec<Dynamic> = arguments.into_iter().map(value::to_dynamic).collect();
+        let options = CallFnOptions::new().eval_ast(false);
+        let called =
+            engine::of(*kind).call_fn_with_options::<Dynamic>(options, &mut Scope::new(), ast, function, arguments);
+        let run::Run { log, operations, secrets, late, .. } = run::end();
+        let result = match called {
+            // Some functions that take a function (`sort`) go on when it is stopped.
+            Ok(_) if late || operations >= kind.budget().operations => Err(fault::of_limits(*kind, late)),
+            Ok(value) => value::to_json(value)
+                .map_err(|detail| ScriptError::result(format!("{function} must return plain data, but {detail}"))),
+            Err(e) => Err(fault::of_running(*e, *kind, functions)),
+        };
+        Evaluation { result, log, operations, elapsed: began.elapsed(), secrets }
+    }
+}

@@ -1,0 +1,70 @@
+//! A few threads with large stacks. Deep values and calls that a script may still make fit into them with room to
+//! spare; the runtime's own threads have stacks a hundred times smaller, and an overflow would end the process.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+
+use tokio::sync::{Semaphore, oneshot};
+
+/// Reserved, not resident: only what is touched costs memory.
+const STACK: usize = 64 * 1024 * 1024;
+
+/// Calls that wait for a thread; who comes later waits outside.
+const QUEUE: usize = 256;
+
+/// The job ended in a panic. The thread goes on.
+#[derive(Debug)]
+pub(super) struct Panicked;
+
+type Job = Box<dyn FnOnce() + Send>;
+
+struct Pool {
+    jobs: Sender<Job>,
+    room: Arc<Semaphore>,
+}
+
+static POOL: LazyLock<Pool> = LazyLock::new(|| {
+    let (jobs, queue) = channel();
+    let queue = Arc::new(Mutex::new(queue));
+    let threads = std::thread::available_parallelism().map_or(2, usize::from).clamp(2, 8);
+    for n in 0..threads {
+        let queue = Arc::clone(&queue);
+        let thread = std::thread::Builder::new().name(format!("script-{n}")).stack_size(STACK);
+        thread.spawn(move || work(&queue)).expect("a process that can't start threads can't serve either");
+    }
+    Pool { jobs, room: Arc::new(Semaphore::new(QUEUE + threads)) }
+});
+
+fn work(queue: &Mutex<Receiver<Job>>) {
+    loop {
+        let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        match next {
+            Ok(job) => job(),
+            Err(_) => return,
+        }
+    }
+}
+
+/// Runs `job` on a thread of the pool.
+pub(super) async fn run<T: Send + 'static>(job: impl FnOnce() -> T + Send + 'static) -> Result<T, Panicked> {
+    let room = Arc::clone(&POOL.room).acquire_owned().await;
+    let (tell, told) = oneshot::channel();
+    let job = move || {
+        // The place is kept until the work is done, also when nobody waits for it any more.
+        let _room = room;
+        let _ = tell.send(catch_unwind(AssertUnwindSafe(job)));
+    };
+    let _ = POOL.jobs.send(Box::new(job));
+    told.await.ok().and_then(Result::ok).ok_or(Panicked)
+}
+
+/// As [`run`], for the start of the program and for tests: holds the calling thread.
+pub(super) fn run_blocking<T: Send + 'static>(job: impl FnOnce() -> T + Send + 'static) -> Result<T, Panicked> {
+    let (tell, told) = channel();
+    let job = move || {
+        let _ = tell.send(catch_unwind(AssertUnwindSafe(job)));
+    };
+    let _ = POOL.jobs.send(Box::new(job));
+    told.recv().ok().and_then(Result::ok).ok_or(Panicked)
+}

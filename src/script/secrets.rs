@@ -1,0 +1,122 @@
+//! Secrets that a script handles without seeing them. It holds placeholders; the values are put in afterwards, where
+//! the host decides. A placeholder carries a number made for the one call, so none can be forged: not from data, not
+//! from an earlier call.
+
+use std::fmt;
+
+use secrecy::{ExposeSecret, SecretString};
+
+/// Placeholders that a script may make of others in one call.
+const MOST: usize = 32;
+
+/// A value this short is no secret worth hiding from a text, but would tear it apart.
+const SHORTEST: usize = 6;
+
+const OPENING: &str = "{{secret:";
+const CLOSING: &str = "}}";
+const COVERED: &str = "********";
+
+/// The secrets lent to one call.
+#[derive(Default)]
+pub struct Secrets {
+    nonce: String,
+    entries: Vec<(String, SecretString)>,
+}
+
+impl Secrets {
+    /// Lends these, by name, under a fresh number.
+    pub fn lend<'a>(secrets: impl IntoIterator<Item = (&'a str, &'a SecretString)>) -> Self {
+        let mut lent = Self { nonce: format!("{:032x}", rand::random::<u128>()), entries: vec![] };
+        for (name, value) in secrets {
+            lent.entries.push((lent.placeholder(name), value.clone()));
+        }
+        lent
+    }
+
+    /// What stands for a secret in this call.
+    pub fn placeholder(&self, name: &str) -> String {
+        format!("{OPENING}{name}:{}{CLOSING}", self.nonce)
+    }
+
+    pub fn is_in(&self, text: &str) -> bool {
+        !self.nonce.is_empty() && text.contains(&self.nonce)
+    }
+
+    /// The text with values in place of placeholders, each value passed through `encode`.
+    pub fn reveal_as(&self, text: &str, encode: impl Fn(&str) -> String) -> String {
+        if !self.is_in(text) {
+            return text.to_owned();
+        }
+        let mut revealed = text.to_owned();
+        for (placeholder, value) in &self.entries {
+            if revealed.contains(placeholder.as_str()) {
+                revealed = revealed.replace(placeholder.as_str(), &encode(value.expose_secret()));
+            }
+        }
+        revealed
+    }
+
+    pub fn reveal(&self, text: &str) -> String {
+        self.reveal_as(text, str::to_owned)
+    }
+
+    /// A value at the very beginning of a text, and what follows.
+    pub fn first<'a>(&'a self, text: &'a str) -> Option<(&'a str, &'a str)> {
+        self.entries
+            .iter()
+            .find_map(|(p, value)| text.strip_prefix(p.as_str()).map(|rest| (value.expose_secret(), rest)))
+    }
+
+    /// The text with placeholders in place of values: what the outside says about a secret is kept from the script.
+    pub fn hide(&self, text: &str) -> String {
+        self.entries.iter().fold(text.to_owned(), |text, (placeholder, value)| {
+            let value = value.expose_secret();
+            if value.len() >= SHORTEST && text.contains(value) { text.replace(value, placeholder) } else { text }
+        })
+    }
+
+    /// The text with neither values nor placeholders, of this call or another, for people to read.
+    pub fn cover(&self, text: &str) -> String {
+        self.entries.iter().fold(without_placeholders(text), |mut text, (_, value)| {
+            // A setting may hold several secrets with spaces between them.
+            for hidden in value.expose_secret().split_whitespace().filter(|v| v.len() >= 4) {
+                if text.contains(hidden) {
+                    text = text.replace(hidden, COVERED);
+                }
+            }
+            text
+        })
+    }
+
+    /// What `make` makes of a text, as a placeholder again if a secret went into it. None when too many were made.
+    pub(super) fn derive(&mut self, text: &str, make: impl Fn(&str) -> String) -> Option<String> {
+        if !self.is_in(text) {
+            return Some(make(text));
+        }
+        if self.entries.len() >= MOST {
+            return None;
+        }
+        let value = make(&self.reveal(text));
+        let placeholder = self.placeholder(&format!("made-{}", self.entries.len()));
+        self.entries.push((placeholder.clone(), value.into()));
+        Some(placeholder)
+    }
+}
+
+fn without_placeholders(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, from)) = rest.split_once(OPENING)
+        && let Some((_, after)) = from.split_once(CLOSING)
+    {
+        plain.extend([before, COVERED]);
+        rest = after;
+    }
+    plain + rest
+}
+
+impl fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} secrets", self.entries.len())
+    }
+}

@@ -1,0 +1,160 @@
+//! A batch on SQLite: a thread of its own, one connection, one prepared statement a kind, bound and run row by row inside
+//! one transaction.
+//!
+//! This goes past sqlx, to the same SQLite library: through `Any` and its worker's channel each text is copied four times
+//! and each statement is a trip between threads, which costs more than the insert itself.
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::sync::mpsc;
+
+use rusqlite::types::{ToSql, ToSqlOutput, ValueRef};
+use rusqlite::{Connection, Statement};
+use tokio::sync::oneshot;
+
+use super::spec::{names, spec};
+use super::{Batch, Changed, Kind, Rows, Val};
+use crate::error::StoreError;
+use crate::store::{SQLITE_PRAGMAS, StoreResult};
+
+/// The thread's way in; it ends when this is dropped.
+pub(super) struct Thread {
+    jobs: mpsc::Sender<Job>,
+}
+
+struct Job {
+    batch: Batch,
+    reply: oneshot::Sender<StoreResult<Changed>>,
+}
+
+impl Thread {
+    pub(super) async fn open(file: PathBuf) -> StoreResult<Self> {
+        let (jobs, todo) = mpsc::channel();
+        let (opened, open) = oneshot::channel::<StoreResult<()>>();
+        let spawned = std::thread::Builder::new().name("store-writer".into()).spawn(move || {
+            let conn = match connect(&file) {
+                Ok(conn) => conn,
+                Err(e) => {
+                    let _ = opened.send(Err(e.into()));
+                    return;
+                }
+            };
+            let _ = opened.send(Ok(()));
+            work(&conn, &todo);
+        });
+        spawned.map_err(|e| StoreError::Unavailable(format!("no thread for the store: {e}")))?;
+        open.await.map_err(|_| ended())??;
+        Ok(Self { jobs })
+    }
+
+    pub(super) async fn commit(&self, batch: Batch) -> StoreResult<Changed> {
+        let (reply, done) = oneshot::channel();
+        self.jobs.send(Job { batch, reply }).map_err(|_| ended())?;
+        done.await.map_err(|_| ended())?
+    }
+}
+
+fn ended() -> StoreError {
+    StoreError::Unavailable("the store's thread ended".into())
+}
+
+fn connect(file: &std::path::Path) -> rusqlite::Result<Connection> {
+    let conn = Connection::open(file)?;
+    conn.execute_batch(SQLITE_PRAGMAS)?;
+    Ok(conn)
+}
+
+fn work(conn: &Connection, todo: &mpsc::Receiver<Job>) {
+    let mut statements = Statements { conn, ready: Default::default() };
+    while let Ok(Job { batch, reply }) = todo.recv() {
+        let done = statements.transact(&batch);
+        if done.is_err() && !conn.is_autocommit() {
+            let _ = conn.execute_batch("rollback");
+        }
+        let _ = reply.send(done.map_err(StoreError::from));
+    }
+}
+
+struct Statements<'a> {
+    conn: &'a Connection,
+    ready: [Option<Statement<'a>>; Kind::COUNT],
+}
+
+impl Statements<'_> {
+    fn transact(&mut self, batch: &Batch) -> rusqlite::Result<Changed> {
+        // A transaction that reads first may fail to write.
+        self.conn.execute_batch("begin immediate")?;
+        let mut changed = Changed::default();
+        // Requests whose Idempotency-Key was another's already.
+        let mut refused = HashSet::new();
+        for kind in Kind::ALL {
+            let rows = batch.rows(kind);
+            if rows.count == 0 {
+                continue;
+            }
+            let statement = match &mut self.ready[kind as usize] {
+                Some(statement) => statement,
+                none => none.insert(self.conn.prepare(&text(kind))?),
+            };
+            for row in rows.iter() {
+                if !refused.is_empty() && key_of(kind, row).is_some_and(|key| refused.contains(&key)) {
+                    continue;
+                }
+                let taken = statement.execute(rusqlite::params_from_iter(row))?;
+                changed.add(kind, taken as u64);
+                if kind == Kind::Key && taken == 0 {
+                    refused.extend(key_of(kind, row));
+                }
+            }
+        }
+        self.conn.execute_batch("commit")?;
+        Ok(changed)
+    }
+}
+
+/// Tenant, Idempotency-Key and request of a row that comes under a key.
+fn key_of(kind: Kind, row: &[Val]) -> Option<[&str; 3]> {
+    let [tenant, key, request] = match (kind, row) {
+        (Kind::Notification, [t, id, request, .., k]) => [t, k, if let Val::Null = request { id } else { request }],
+        (Kind::Key, [t, k, _, request, ..]) | (Kind::Content, [t, request, _, k]) => [t, k, request],
+        _ => return None,
+    };
+    Some([tenant.text()?, key.text()?, request.text()?])
+}
+
+/// The statement for one row: `v.name` becomes the number of its placeholder. Whether the key was free is known by then,
+/// but a statement must name each of its values.
+fn text(kind: Kind) -> String {
+    let spec = spec(kind);
+    let sql = spec.sql.replace("{from v}", "").replace("{its key was free}", "true or v.k is null");
+    let mut out = String::with_capacity(sql.len());
+    let mut parts = sql.split("v.");
+    out.extend(parts.next());
+    for part in parts {
+        let end = part.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(part.len());
+        let (name, rest) = part.split_at(end);
+        let number = names(spec.columns).position(|n| n == name).map_or(0, |n| n + 1);
+        debug_assert!(number > 0, "{kind:?} has no column {name}");
+        out.push('?');
+        out.push_str(&number.to_string());
+        out.push_str(rest);
+    }
+    out
+}
+
+impl ToSql for Val {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(match self {
+            Self::Null => ValueRef::Null,
+            Self::Int(n) => ValueRef::Integer(*n),
+            Self::Text(text) => ValueRef::Text(text.as_bytes()),
+            Self::Shared(text) => ValueRef::Text(text.as_bytes()),
+        }))
+    }
+}
+
+impl Rows {
+    fn iter(&self) -> impl Iterator<Item = &[Val]> {
+        self.values.chunks(self.values.len() / self.count.max(1))
+    }
+}

@@ -1,0 +1,230 @@
+//! What the gateway adds to e-mail: the link out of a mailing list, and whose addresses it sends from.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpListener;
+
+use crate::support::{Shop, TestApp};
+
+const HALF_HOUR: Duration = Duration::from_mins(30);
+const PUBLIC: &[(&str, &str)] = &[("RECADO_SERVER__PUBLIC_URL", "https://recado.example/")];
+
+/// A mail server that takes everything, and hangs up instead of confirming the first so many.
+#[derive(Clone)]
+struct MailServer {
+    port: u16,
+    mails: Arc<Mutex<Vec<String>>>,
+}
+
+impl MailServer {
+    async fn start(lost: usize) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let server = Self { port: listener.local_addr().unwrap().port(), mails: Arc::default() };
+        let mails = Arc::clone(&server.mails);
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let mails = Arc::clone(&mails);
+                tokio::spawn(async move {
+                    let (reader, mut writer) = stream.into_split();
+                    let mut lines = BufReader::new(reader).lines();
+                    let mut mail: Option<String> = None;
+                    writer.write_all(b"220 mail.example\r\n").await?;
+                    while let Some(line) = lines.next_line().await? {
+                        match &mut mail {
+                            Some(_) if line == "." => {
+                                let count = {
+                                    let mut mails = mails.lock().unwrap();
+                                    mails.extend(mail.take());
+                                    mails.len()
+                                };
+                                if count <= lost {
+                                    break;
+                                }
+                                writer.write_all(b"250 ok\r\n").await?;
+                            }
+                            Some(mail) => {
+                                mail.push_str(&line);
+                                mail.push('\n');
+                            }
+                            None if line == "DATA" => {
+                                mail = Some(String::new());
+                                writer.write_all(b"354 go on\r\n").await?;
+                            }
+                            None => writer.write_all(b"250 ok\r\n").await?,
+                        }
+                    }
+                    std::io::Result::Ok(())
+                });
+            }
+        });
+        server
+    }
+
+    fn settings(&self, from: &str) -> Value {
+        json!({"provider": "smtp", "settings": {"host": "127.0.0.1", "port": self.port, "security": "none", "from": from}})
+    }
+
+    fn mails(&self) -> Vec<String> {
+        self.mails.lock().unwrap().clone()
+    }
+}
+
+async fn shop_at(app: &TestApp, server: &MailServer) -> Shop {
+    let shop = Shop::bare(app, "Salón <Uno>").await;
+    shop.set("email", server.settings("citas@salon.example")).await;
+    shop
+}
+
+fn promo() -> Value {
+    json!({"type": "marketing", "channel": "email", "category": "marketing", "data": {"body": "20% en color"},
+        "to": {"email": "ana@x.example", "name": "Ana"}})
+}
+
+fn header<'m>(mail: &'m str, name: &str) -> Option<&'m str> {
+    let head = mail.split("\n\n").next().unwrap();
+    head.lines().find_map(|l| l.strip_prefix(name)?.strip_prefix(": "))
+}
+
+/// The path of the link in a mail's header.
+fn path(mail: &str) -> &str {
+    let link = header(mail, "List-Unsubscribe").unwrap_or_else(|| panic!("no link in {mail}"));
+    link.strip_prefix("<https://recado.example").unwrap().strip_suffix('>').unwrap()
+}
+
+on_each_store!(one_click_ends_marketing_and_nothing_else, PUBLIC, async |app: TestApp| {
+    let server = MailServer::start(0).await;
+    let shop = shop_at(&app, &server).await;
+    shop.notify(&promo()).await;
+    app.deliver_due().await;
+    let mail = server.mails().remove(0);
+    assert_eq!(header(&mail, "List-Unsubscribe-Post"), Some("List-Unsubscribe=One-Click"));
+    let path = path(&mail);
+    assert!(
+        path.starts_with("/hooks/email/unsubscribe/") && !path.contains(&shop.id) && !path.contains("ana"),
+        "{path}"
+    );
+    let unfolded = mail.replace("=\n", "").replace("=3D", "=");
+    assert!(unfolded.matches(path).count() >= 3, "the text and the HTML show the link, too: {unfolded}");
+
+    // Programs look at every link, some of them twice.
+    for _ in 0..2 {
+        let page = app.nobody().get(path).await;
+        assert_eq!((page.status, page.header("content-type")), (200, Some("text/html; charset=utf-8")));
+        let text = page.text();
+        assert!(text.contains("<form method=\"post\">") && text.contains("a…@x.example"), "{text}");
+        assert!(text.contains("Salón &lt;Uno&gt;") && text.contains("lang=\"es\""), "{text}");
+        assert_eq!(
+            (page.header("cache-control"), page.header("referrer-policy")),
+            (Some("no-store"), Some("no-referrer"))
+        );
+    }
+    assert_eq!(shop.get("/v1/suppressions").await.expect(200)["items"], json!([]));
+    let english = app.nobody().get(path).header("accept-language", "fr, en-GB;q=0.8, es;q=0.5").await.text();
+    assert!(english.contains("Yes, unsubscribe"), "{english}");
+
+    // The button, the mail program in both of its ways, and again.
+    let click = app.nobody().call(axum::http::Method::POST, path);
+    let click = click.header("content-type", "application/x-www-form-urlencoded").body("List-Unsubscribe=One-Click");
+    let done = click.await;
+    assert_eq!(done.status, 200);
+    assert!(done.text().contains("Listo") && !done.text().contains("<form"), "{}", done.text());
+    for _ in 0..2 {
+        assert_eq!(app.nobody().call(axum::http::Method::POST, path).await.status, 200);
+    }
+    let items = shop.get("/v1/suppressions").await.expect(200)["items"].clone();
+    assert_eq!(items.as_array().unwrap().len(), 1, "{items}");
+    let one = &items[0];
+    assert_eq!(
+        (&one["address"], &one["category"], &one["reason"]),
+        (&json!("ana@x.example"), &json!("marketing"), &json!("unsubscribed"))
+    );
+    assert_eq!(shop.notify(&promo()).await["notifications"][0]["status"], "suppressed");
+    let mut notice = promo();
+    notice["category"] = json!("transactional");
+    shop.notify(&notice).await;
+    app.deliver_due().await;
+    assert_eq!(server.mails().len(), 2);
+    assert_eq!(header(&server.mails()[1], "List-Unsubscribe"), None, "nothing to leave");
+});
+
+on_each_store!(a_link_that_is_not_ours_is_not_found, PUBLIC, async |app: TestApp| {
+    let server = MailServer::start(0).await;
+    let shop = shop_at(&app, &server).await;
+    shop.notify(&promo()).await;
+    app.deliver_due().await;
+    let mail = server.mails().remove(0);
+    let path = path(&mail);
+    let (rest, last) = path.split_at(path.len() - 2);
+    let other = if last == "AA" { "BB" } else { "AA" };
+    for made_up in [rest.to_owned(), format!("{rest}{other}"), "/hooks/email/unsubscribe/x".to_owned()] {
+        app.nobody().get(&made_up).await.is_problem(404, "not-found");
+        app.nobody().call(axum::http::Method::POST, &made_up).await.is_problem(404, "not-found");
+    }
+    app.nobody().delete(path).await.is_problem(405, "method-not-allowed");
+    assert_eq!(shop.get("/v1/suppressions").await.expect(200)["items"], json!([]));
+});
+
+on_each_store!(a_second_attempt_sends_the_same_bytes, PUBLIC, async |app: TestApp| {
+    let server = MailServer::start(1).await;
+    let shop = shop_at(&app, &server).await;
+    let id = shop
+        .send(&json!({"type": "note", "channel": "email", "to": {"email": "ana@x.example", "name": "Ana"},
+            "content": {"subject": "Hola", "text": "Hola Ana", "html": "<p>Hola Ana</p>", "unsubscribe": true}}))
+        .await;
+    app.deliver_due().await;
+    assert_eq!(shop.status(&id).await, "unknown");
+    app.advance(HALF_HOUR).await;
+    assert_eq!(shop.status(&id).await, "sent");
+    let mails = server.mails();
+    assert_eq!(mails.len(), 2);
+    assert_eq!(mails[0], mails[1]);
+    assert!(path(&mails[0]).len() > 30, "its content asked for the link");
+    assert_eq!(header(&mails[0], "Date"), Some("Mon, 02 Mar 2026 15:00:00 +0000"));
+});
+
+on_each_store!(b43_an_account_sends_only_from_addresses_its_tenant_or_branch_may_use, async |app: TestApp| {
+    let server = MailServer::start(0).await;
+    let shop = Shop::bare(&app, "Salón Uno").await;
+    shop.change(json!({"allowedSenders": ["citas@salon.example", "hola@salon.example"]})).await;
+    let put = async |path: &str, from: &str| shop.put(path, &server.settings(from)).await;
+    let detail = put("/v1/channels/email", "bank@bank.example").await.has_fault(
+        "validation",
+        "/settings/from",
+        "sender_not_allowed",
+    );
+    assert!(detail.contains("citas@salon.example"), "the error says which are: {detail}");
+    put("/v1/channels/email", "Citas@Salon.example").await.expect(200);
+    let account = json!({"accounts": [{"name": "a", "provider": "smtp",
+        "settings": server.settings("x@salon.example")["settings"]}]});
+    let said = shop.put("/v1/channels/email", &account).await;
+    said.has_fault("validation", "/accounts/0/settings/from", "sender_not_allowed");
+
+    // A branch has senders of its own, and an account of its own to use them.
+    let branch = shop.branch(json!({"allowedSenders": ["centro@salon.example"]})).await;
+    let at_branch = format!("/v1/channels/email?branchId={branch}");
+    put(&at_branch, "citas@salon.example").await.has_fault("validation", "/settings/from", "sender_not_allowed");
+    put(&at_branch, "centro@salon.example").await.expect(200);
+    let mail = |branch: Option<&str>| json!({"type": "note", "channel": "email", "message": "Hola", "to": {"email": "ana@x.example"}, "branchId": branch});
+    shop.send(&mail(Some(&branch))).await;
+    shop.send(&mail(None)).await;
+    app.deliver_due().await;
+    let mut from: Vec<_> = server.mails().iter().map(|m| header(m, "From").unwrap().to_owned()).collect();
+    from.sort();
+    assert_eq!(from, ["Citas@salon.example", "centro@salon.example"]);
+
+    // The list became shorter after the account was saved.
+    shop.change(json!({"allowedSenders": ["hola@salon.example"]})).await;
+    let id = shop.send(&mail(None)).await;
+    app.deliver_due().await;
+    let found = shop.find(&id).await;
+    assert_eq!((&found["status"], &found["reason"]), (&json!("failed"), &json!("sender_not_allowed")), "{found}");
+    assert_eq!(server.mails().len(), 2);
+    // An empty list is none.
+    shop.change(json!({"allowedSenders": []})).await;
+    let id = shop.send(&mail(None)).await;
+    app.deliver_due().await;
+    assert_eq!(shop.status(&id).await, "sent");
+});

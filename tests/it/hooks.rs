@@ -1,0 +1,302 @@
+//! What providers report, from their door to the notification.
+
+use std::time::Duration;
+
+use plugin_sms::double::Twilio;
+use plugin_whatsapp::double::{MetaDouble, Template};
+use serde_json::{Value, json};
+use sqlx::Row;
+
+use crate::support::{Shop, TestApp, hello};
+
+const ANA: &str = "+523312345678";
+
+/// With WhatsApp at Meta's double and everything else in the sandbox.
+async fn shop_with(app: &TestApp, meta: &MetaDouble) -> (Shop, String) {
+    let shop = app.shop().await;
+    let settings = Value::Object(MetaDouble::settings(meta.http.address()).0);
+    shop.set("whatsapp", json!({"provider": "meta", "settings": settings})).await;
+    let hook = shop.hook("whatsapp").await;
+    (shop, hook)
+}
+
+async fn ana_writes(app: &TestApp, meta: &MetaDouble, hook: &str) {
+    let written = meta.writes(ANA, json!({"type": "text", "text": {"body": "Hola"}}));
+    app.take(&meta.callback(hook, &[written])).await;
+}
+
+fn to_ana(channels: Value) -> Value {
+    let mut body = hello();
+    body.as_object_mut().unwrap().remove("channel");
+    body["channels"] = channels;
+    body["to"] = json!({"phone": ANA});
+    body
+}
+
+async fn events(shop: &Shop, id: &str) -> Vec<String> {
+    let found = shop.find(id).await;
+    found["timeline"].as_array().unwrap().iter().map(|e| e["event"].as_str().unwrap().to_owned()).collect()
+}
+
+async fn stored(app: &TestApp, table: &str) -> i64 {
+    let sql = sqlx::AssertSqlSafe(format!("select count(*) from {table}"));
+    sqlx::query(sql).fetch_one(&app.app.db.pool).await.unwrap().get(0)
+}
+
+on_each_store!(reports_move_a_notification_on_in_whatever_order_and_number_they_come, async |app: TestApp| {
+    let meta = MetaDouble::start().await;
+    let (shop, hook) = shop_with(&app, &meta).await;
+    ana_writes(&app, &meta, &hook).await;
+    let mut seen = Vec::new();
+    for order in [["sent", "delivered", "read"], ["read", "delivered", "sent"], ["delivered", "read", "read"]] {
+        let id = shop.send(&to_ana(json!(["whatsapp"]))).await;
+        app.deliver_due().await;
+        let message = shop.find(&id).await["messageId"].as_str().unwrap().to_owned();
+        for status in order {
+            for _ in 0..3 {
+                app.take(&meta.callback(&hook, &[meta.status(&message, status)])).await;
+            }
+        }
+        assert_eq!(shop.status(&id).await, "read", "{order:?}");
+        let told = events(&shop, &id).await;
+        for status in ["delivered", "read"] {
+            assert_eq!(told.iter().filter(|e| *e == status).count(), 1, "{order:?}: {told:?}");
+        }
+        // A terminal status never moves back.
+        app.take(&meta.callback(&hook, &[meta.failure(&message, 131_026)])).await;
+        assert_eq!(shop.status(&id).await, "read");
+        seen.push(message);
+    }
+    assert_eq!(stored(&app, "reports").await, 0);
+});
+
+on_each_store!(a_report_that_overtakes_our_commit_is_kept_until_its_message_is_known, async |app: TestApp| {
+    let meta = MetaDouble::start().await;
+    let (shop, hook) = shop_with(&app, &meta).await;
+    ana_writes(&app, &meta, &hook).await;
+    let first = shop.send(&to_ana(json!(["whatsapp"]))).await;
+    app.deliver_due().await;
+    let message = shop.find(&first).await["messageId"].as_str().unwrap().to_owned();
+    // As if the row did not know its message yet: the provider was faster than our commit.
+    let forget = "update notifications set message_id = null, status = 'sending' where notification_id = $1";
+    sqlx::query(forget).bind(&first).execute(&app.app.db.pool).await.unwrap();
+    app.take(&meta.callback(&hook, &[meta.status(&message, "delivered")])).await;
+    assert_eq!(stored(&app, "reports").await, 1);
+    let know = "update notifications set message_id = $2, status = 'sent' where notification_id = $1";
+    sqlx::query(know).bind(&first).bind(&message).execute(&app.app.db.pool).await.unwrap();
+    app.deliver_due().await;
+    assert_eq!((shop.status(&first).await.as_str(), stored(&app, "reports").await), ("delivered", 0));
+});
+
+on_each_store!(a_report_of_nobodys_message_is_kept_for_an_hour, async |app: TestApp| {
+    let meta = MetaDouble::start().await;
+    let (shop, hook) = shop_with(&app, &meta).await;
+    ana_writes(&app, &meta, &hook).await;
+    let id = shop.send(&to_ana(json!(["whatsapp"]))).await;
+    app.deliver_due().await;
+    let message = shop.find(&id).await["messageId"].as_str().unwrap().to_owned();
+    let stranger =
+        meta.status(&message, "delivered").to_string().replace(&message, "wamid.nobody").replace(&id, "nobody");
+    app.take(&meta.callback(&hook, &[serde_json::from_str(&stranger).unwrap()])).await;
+    app.deliver_due().await;
+    assert_eq!((stored(&app, "reports").await, shop.status(&id).await.as_str()), (1, "sent"));
+    app.advance(Duration::from_mins(61)).await;
+    assert_eq!(stored(&app, "reports").await, 0);
+});
+
+on_each_store!(a_late_failure_goes_on_by_the_next_channel_once, async |app: TestApp| {
+    let meta = MetaDouble::start().await;
+    let (shop, hook) = shop_with(&app, &meta).await;
+    ana_writes(&app, &meta, &hook).await;
+    let id = shop.send(&to_ana(json!(["whatsapp", "sms"]))).await;
+    app.deliver_due().await;
+    let message = shop.find(&id).await["messageId"].as_str().unwrap().to_owned();
+    for _ in 0..2 {
+        app.take(&meta.callback(&hook, &[meta.failure(&message, 131_026)])).await;
+        app.deliver_due().await;
+    }
+    let found = shop.find(&id).await;
+    assert_eq!((&found["status"], &found["channel"]), (&json!("sent"), &json!("sms")));
+    assert_eq!(shop.captured().await.len(), 1);
+    assert_eq!(events(&shop, &id).await.iter().filter(|e| *e == "fell_back").count(), 1);
+});
+
+on_each_store!(without_another_channel_a_late_failure_is_the_end, async |app: TestApp| {
+    let meta = MetaDouble::start().await;
+    let (shop, hook) = shop_with(&app, &meta).await;
+    ana_writes(&app, &meta, &hook).await;
+    let id = shop.send(&to_ana(json!(["whatsapp"]))).await;
+    app.deliver_due().await;
+    let message = shop.find(&id).await["messageId"].as_str().unwrap().to_owned();
+    app.take(&meta.callback(&hook, &[meta.failure(&message, 131_026)])).await;
+    let found = shop.find(&id).await;
+    assert_eq!(found["status"], "failed");
+    assert!(found["reason"].is_string(), "{found}");
+});
+
+on_each_store!(b72_the_same_message_of_a_person_is_stored_once, async |app: TestApp| {
+    let meta = MetaDouble::start().await;
+    let (shop, hook) = shop_with(&app, &meta).await;
+    let id = shop.send(&to_ana(json!(["sms"]))).await;
+    app.deliver_due().await;
+    let written = meta.writes(ANA, json!({"type": "text", "text": {"body": "Hola"}}));
+    let callback = meta.callback(&hook, &[written]);
+    let many = (0..50).map(|_| async { app.take(&callback).await.status });
+    futures_util::future::join_all(many).await;
+    assert_eq!(stored(&app, "inbound_messages").await, 1);
+    assert_eq!(shop.status(&id).await, "sent");
+});
+
+on_each_store!(b70_b73_b74_b77_nobody_else_reports, async |app: TestApp| {
+    let meta = MetaDouble::start().await;
+    let (shop, hook) = shop_with(&app, &meta).await;
+    let mut forged = meta.callback(&hook, &[meta.writes(ANA, json!({"type": "text", "text": {"body": "Hola"}}))]);
+    forged.body = [&forged.body[..], b" "].concat().into();
+    app.hear(&forged).await.is_problem(401, "bad-signature");
+    forged.headers.remove("x-hub-signature-256");
+    app.hear(&forged).await.is_problem(401, "bad-signature");
+    assert_eq!(stored(&app, "inbound_messages").await, 0);
+    assert_eq!(app.take(&meta.signed_bytes(&hook, b"rubbish".to_vec())).await.text(), "");
+    app.hear(&meta.verification(&hook, "wrong", "1158201444")).await.is_problem(403, "forbidden");
+    let known = meta.verification(&hook, MetaDouble::VERIFY_TOKEN, "1158201444");
+    assert_eq!(app.take(&known).await.text(), "1158201444");
+    let mut elsewhere = meta.signed_bytes(&hook, b"{}".to_vec());
+    elsewhere.url = elsewhere.url.replace("/hooks/whatsapp/", "/hooks/sms/");
+    app.hear(&elsewhere).await.is_problem(404, "not-found");
+    elsewhere.url = hook.replace("/hooks/", "/hooks/x");
+    app.hear(&elsewhere).await.is_problem(404, "not-found");
+    shop.delete("/v1/channels/whatsapp").await;
+    app.hear(&known).await.is_problem(404, "not-found");
+});
+
+on_each_store!(outside_the_window_another_channel_is_taken_and_an_answer_opens_it, async |app: TestApp| {
+    let meta = MetaDouble::start().await;
+    let (shop, hook) = shop_with(&app, &meta).await;
+    let alone = shop.send(&to_ana(json!(["whatsapp"]))).await;
+    let chained = shop.send(&to_ana(json!(["whatsapp", "sms"]))).await;
+    app.deliver_due().await;
+    let found = shop.find(&alone).await;
+    assert_eq!((&found["status"], &found["reason"]), (&json!("failed"), &json!("outside_whatsapp_window")));
+    assert_eq!(found["attempts"][0]["outcome"], "not_sent");
+    assert_eq!(meta.sent().len(), 0);
+    assert_eq!(shop.find(&chained).await["channel"], "sms");
+    let mut explained = to_ana(json!(["whatsapp", "sms"]));
+    explained["dryRun"] = json!(true);
+    let shown = shop.post("/v1/notify", &explained).await.expect(200);
+    let considered = json!({"channel": "whatsapp", "taken": false, "reason": "outside_whatsapp_window"});
+    assert_eq!(shown["notifications"][0]["channels"][0], considered);
+    assert_eq!(shown["notifications"][0]["steps"].as_array().unwrap().len(), 1);
+    ana_writes(&app, &meta, &hook).await;
+    let open = shop.send(&to_ana(json!(["whatsapp"]))).await;
+    app.deliver_due().await;
+    assert_eq!(shop.status(&open).await, "sent");
+    app.advance(Duration::from_hours(24)).await;
+    let closed = shop.send(&to_ana(json!(["whatsapp"]))).await;
+    app.deliver_due().await;
+    assert_eq!(shop.find(&closed).await["reason"], "outside_whatsapp_window");
+});
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn outside_the_window_the_approved_form_goes_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let reminder = folder.path().join("default/appointment_reminder");
+    std::fs::create_dir_all(&reminder).unwrap();
+    let form = r#"{"name": "cita", "language": "es_MX",
+        "body": [{"text": "{{clientName}}"}, {"text": "{{appointmentTime}}"}]}"#;
+    std::fs::write(reminder.join("whatsapp.template.json"), form).unwrap();
+    let place = folder.path().to_str().unwrap();
+    let app = TestApp::with(crate::support::TestStore::sqlite(), &[("RECADO_PATHS__TEMPLATES", place)]).await;
+    let meta = MetaDouble::start().await;
+    meta.add_template(Template {
+        name: "cita",
+        language: "es_MX",
+        status: "APPROVED",
+        body: 2,
+        names: &[],
+        header: None,
+        buttons: &[],
+    });
+    let (shop, _) = shop_with(&app, &meta).await;
+    let body = json!({"type": "appointment_reminder", "channel": "whatsapp", "to": {"phone": ANA, "name": "Ana"},
+        "data": {"appointmentDate": "mañana", "appointmentTime": "2:00 PM", "serviceName": "Corte"}});
+    let id = shop.send(&body).await;
+    app.deliver_due().await;
+    assert_eq!(shop.status(&id).await, "sent");
+    let sent = meta.sent().remove(0);
+    assert_eq!(sent["template"]["name"], "cita");
+    assert_eq!(sent["template"]["components"][0]["parameters"][1]["text"], "2:00 PM");
+}
+
+on_each_store!(
+    a_text_message_is_delivered_by_twilios_word,
+    &[("RECADO_SERVER__PUBLIC_URL", "https://recado.example")],
+    async |app: TestApp| {
+        let twilio = Twilio::start().await;
+        let shop = app.shop().await;
+        shop.set("sms", json!({"provider": "twilio", "settings": Value::Object(twilio.settings().0)})).await;
+        let id = shop.send(&hello()).await;
+        app.deliver_due().await;
+        let message = shop.find(&id).await["messageId"].as_str().unwrap().to_owned();
+        app.take(&twilio.report(&message, "delivered", None)).await;
+        assert_eq!(shop.status(&id).await, "delivered");
+        let dead = shop.send(&hello()).await;
+        app.deliver_due().await;
+        let message = shop.find(&dead).await["messageId"].as_str().unwrap().to_owned();
+        app.take(&twilio.report(&message, "undelivered", Some(30_005))).await;
+        assert_eq!(shop.status(&dead).await, "failed");
+        // The number does not exist: nobody writes to it again.
+        let again = shop.notify(&hello()).await;
+        assert_eq!(again["notifications"][0]["status"], "suppressed");
+    }
+);
+
+on_each_store!(an_account_at_fault_hands_over_to_the_next_one, async |app: TestApp| {
+    let twilio = Twilio::start().await;
+    let shop = app.shop().await;
+    let settings = Value::Object(twilio.settings().0);
+    let accounts = json!({"accounts": [
+        {"name": "main", "provider": "twilio", "settings": settings},
+        {"name": "spare", "provider": "sandbox", "settings": {}},
+    ]});
+    shop.set("sms", accounts).await;
+    twilio.replace_token("another");
+    let id = shop.send(&hello()).await;
+    app.deliver_due().await;
+    let found = shop.find(&id).await;
+    assert_eq!((&found["status"], &found["channel"]), (&json!("sent"), &json!("sms")));
+    let providers: Vec<_> = found["attempts"].as_array().unwrap().iter().map(|a| a["provider"].clone()).collect();
+    assert_eq!(providers, ["twilio", "sandbox"]);
+    // What comes while the first account's circuit is open waits for it, but not for ever.
+    let waiting = shop.send(&hello()).await;
+    app.deliver_due().await;
+    assert_eq!(shop.status(&waiting).await, "queued");
+    app.advance(Duration::from_mins(3)).await;
+    assert_eq!(shop.status(&waiting).await, "sent");
+});
+
+on_each_store!(without_a_report_of_delivery_the_next_channel_follows_in_its_time, async |app: TestApp| {
+    let meta = MetaDouble::start().await;
+    let (shop, hook) = shop_with(&app, &meta).await;
+    ana_writes(&app, &meta, &hook).await;
+    let mut body = to_ana(json!(["whatsapp", "sms"]));
+    body["fallbackAfter"] = json!("2h");
+    let (silent, told) = (shop.send(&body).await, shop.send(&body).await);
+    app.deliver_due().await;
+    let message = shop.find(&told).await["messageId"].as_str().unwrap().to_owned();
+    app.take(&meta.callback(&hook, &[meta.status(&message, "delivered")])).await;
+    app.advance(Duration::from_mins(119)).await;
+    assert_eq!(shop.status(&silent).await, "sent");
+    assert_eq!(shop.captured().await.len(), 0);
+    app.advance(Duration::from_mins(1)).await;
+    let found = shop.find(&silent).await;
+    assert_eq!((&found["status"], &found["channel"]), (&json!("sent"), &json!("sms")));
+    assert_eq!((shop.status(&told).await.as_str(), shop.captured().await.len()), ("delivered", 1));
+    assert!(events(&shop, &silent).await.contains(&"fell_back".to_owned()));
+    // The last channel of the chain has nobody behind it.
+    app.advance(Duration::from_hours(3)).await;
+    assert_eq!(shop.captured().await.len(), 1);
+    for wrong in ["1s", "8d", "soon"] {
+        body["fallbackAfter"] = json!(wrong);
+        shop.post("/v1/notify", &body).await.is_problem(422, "validation");
+    }
+});
