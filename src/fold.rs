@@ -5,10 +5,17 @@ use unicode_normalization::char::is_combining_mark;
 
 /// `LÓPEZ` and `lopez` are one word; `ñ` is an n.
 pub fn fold(text: &str) -> String {
-    if text.is_ascii() {
-        return text.to_ascii_lowercase();
+    let mut folded = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_ascii() {
+            folded.push(c.to_ascii_lowercase());
+        } else {
+            // Marks go, so their order, which only the whole text could tell, does not matter.
+            let letters = std::iter::once(c).nfd().filter(|c| !is_combining_mark(*c));
+            folded.extend(letters.flat_map(char::to_lowercase));
+        }
     }
-    text.nfd().filter(|c| !is_combining_mark(*c)).flat_map(char::to_lowercase).collect()
+    folded
 }
 
 #[cfg(test)]

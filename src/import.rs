@@ -74,17 +74,17 @@ impl Broken {
 const LONGEST_ROW: usize = 64 * 1024;
 /// Rows a transaction: large enough that statements and commits cost little, small enough that nobody else's write
 /// waits long.
-const ROWS: usize = 500;
-const BYTES: usize = 512 * 1024;
+const ROWS: usize = 1000;
+const BYTES: usize = 1024 * 1024;
 /// So much of a file is read between two looks at whether a batch is full.
 const PIECE: usize = 16 * 1024;
 /// A file of which so many rows are refused is the wrong file.
 const MOST_REFUSED: i64 = 100_000;
 
 /// What a file is about.
-trait Subject: Send + Sync {
+trait Subject: Clone + Send + Sync + 'static {
     const KIND: &'static str;
-    type Row: Send;
+    type Row: Send + 'static;
 
     fn columns(&self) -> &'static [columns::Known];
     /// Whether a file with these columns can be understood at all.
@@ -129,15 +129,15 @@ impl Reader<'_> {
 
 /// Takes a file of contacts in; answers how it went.
 pub async fn contacts(app: &Arc<App>, tenant: &Arc<Tenant>, format: Format, body: Body) -> Result<ImportRow> {
-    run(app, tenant, &Contacts { app: Arc::clone(app), tenant: Arc::clone(tenant) }, format, body).await
+    run(app, tenant, Contacts { app: Arc::clone(app), tenant: Arc::clone(tenant) }, format, body).await
 }
 
 /// Takes a file of appointments in; answers how it went.
 pub async fn appointments(app: &Arc<App>, tenant: &Arc<Tenant>, format: Format, body: Body) -> Result<ImportRow> {
-    run(app, tenant, &Appointments { app: Arc::clone(app), tenant: Arc::clone(tenant) }, format, body).await
+    run(app, tenant, Appointments { app: Arc::clone(app), tenant: Arc::clone(tenant) }, format, body).await
 }
 
-async fn run<S: Subject>(app: &App, tenant: &Tenant, subject: &S, format: Format, body: Body) -> Result<ImportRow> {
+async fn run<S: Subject>(app: &App, tenant: &Tenant, subject: S, format: Format, body: Body) -> Result<ImportRow> {
     let _turn = app.imports.try_acquire().map_err(|_| {
         Error::refused("overloaded", "too many imports are under way; send the file again when one has ended")
     })?;
@@ -160,8 +160,17 @@ async fn run<S: Subject>(app: &App, tenant: &Tenant, subject: &S, format: Format
     imports::forget_old(&mut conn, &tenant.id).await?;
     let (send, batches) = mpsc::channel(1);
     let patience = app.config.load().server.request_timeout;
-    let mut writing = Writing { app, tenant, subject, conn, import: &mut import, mark: rand::random::<i64>() >> 1 };
-    let (read, written) = tokio::join!(read(subject, format, body, patience, send), writing.all(batches));
+    // On its own, so that reading, checking and writing share the processors.
+    let reading = tokio::spawn(read(subject.clone(), format, body, patience, send));
+    let mark = rand::random::<i64>() >> 1;
+    let mut writing = Writing { app, tenant, subject: &subject, conn, import: &mut import, mark };
+    let written = writing.all(batches).await;
+    let read = if let Ok(None) = written {
+        reading.await.unwrap_or(Err(Stop::Unwanted))
+    } else {
+        reading.abort();
+        Err(Stop::Unwanted)
+    };
     let mut conn = writing.conn;
     import.updated_at = app.now();
     import.finished_at = Some(import.updated_at);
@@ -240,12 +249,13 @@ impl<R> Batch<R> {
 }
 
 async fn read<S: Subject>(
-    subject: &S,
+    subject: S,
     format: Format,
     body: Body,
     patience: Duration,
     send: mpsc::Sender<Batch<S::Row>>,
 ) -> Result<(), Stop> {
+    let subject = &subject;
     let mut reader = match format {
         Format::Csv => Reader::Csv(Box::new(csv::Csv::new(subject.columns(), |has| subject.check_columns(has)))),
         Format::Ndjson => Reader::Lines(lines::Lines::default()),

@@ -8,7 +8,7 @@ use super::{Change, Contact, How};
 use crate::clock::Timestamp;
 use crate::error::Fault;
 use crate::ids::{ContactId, TenantId};
-use crate::store::contacts::{self, By, Found, Key, Mark};
+use crate::store::contacts::{self, By, Found, Key};
 use crate::store::{Engine, StoreResult, consents};
 
 /// A change on its way to the store.
@@ -110,12 +110,12 @@ impl Writer<'_> {
             let done = self.settle(row, candidates, &mut taken).map(|(contact, line, created, new)| {
                 let id = contact.id.clone();
                 said.extend(new.into_iter().map(|consent| (id.clone(), consent)));
-                written.push((contact, self.import.map(|import| Mark { import, line })));
+                written.push((contact, line));
                 Saved { id, created }
             });
             saved.push(done);
         }
-        contacts::upsert(&mut *conn, self.engine, self.tenant, &written).await?;
+        contacts::upsert(&mut *conn, self.engine, self.tenant, self.import, &written, self.now).await?;
         consents::insert(&mut *conn, self.engine, self.tenant, &said).await?;
         Ok(saved)
     }

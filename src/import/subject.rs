@@ -16,11 +16,13 @@ use crate::json::{self, BodyError};
 use crate::store::StoreResult;
 use crate::tenant::Tenant;
 
+#[derive(Clone)]
 pub struct Contacts {
     pub app: Arc<App>,
     pub tenant: Arc<Tenant>,
 }
 
+#[derive(Clone)]
 pub struct Appointments {
     pub app: Arc<App>,
     pub tenant: Arc<Tenant>,

@@ -239,31 +239,42 @@ pub async fn resolve(
     rows.iter().map(|row| Ok((row.try_get("k")?, read(row)?))).collect()
 }
 
+/// What is usual is left out: a batch's text is parsed as often as it has columns.
 #[derive(Serialize)]
 struct Written<'a> {
     id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
     x: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     p: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     e: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     l: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     z: Option<&'a str>,
-    a: &'a str,
-    prefs: String,
-    cons: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    a: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prefs: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cons: Option<String>,
     s: String,
     c: i64,
-    u: i64,
-    m: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     ml: Option<i64>,
 }
 
-/// Writes contacts whole, new or known; no two may have the same id.
+/// Writes contacts whole, new or known, for an import or none; no two may have the same id.
 pub async fn upsert(
     db: impl AnyExecutor<'_>,
     engine: Engine,
     tenant: &TenantId,
-    contacts: &[(Contact, Option<Mark>)],
+    import: Option<i64>,
+    contacts: &[(Contact, i64)],
+    now: Timestamp,
 ) -> StoreResult<()> {
     static SQL: PerEngine = PerEngine::new();
     if contacts.is_empty() {
@@ -273,7 +284,8 @@ pub async fn upsert(
         format!(
             "insert into contacts (tenant_id, contact_id, external_id, name, phone, email, locale, timezone, attributes, \
              preferences, consents, search, created_at, updated_at, import_mark, import_line) \
-             select $2, id, x, name, p, e, l, z, a, prefs, cons, s, c, u, m, ml from {} where true \
+             select $2, id, x, name, p, e, l, z, coalesce(a, '{{}}'), coalesce(prefs, '{{}}'), coalesce(cons, '[]'), s, c, \
+             $3, $4, ml from {} where true \
              on conflict (tenant_id, contact_id) do update set external_id = excluded.external_id, \
              name = excluded.name, phone = excluded.phone, email = excluded.email, locale = excluded.locale, \
              timezone = excluded.timezone, attributes = excluded.attributes, preferences = excluded.preferences, \
@@ -281,13 +293,13 @@ pub async fn upsert(
              import_mark = excluded.import_mark, import_line = excluded.import_line",
             engine.rows(
                 "id text, x text, name text, p text, e text, l text, z text, a text, prefs text, cons text, s text, \
-                 c bigint, u bigint, m bigint, ml bigint"
+                 c bigint, ml bigint"
             )
         )
     });
     let rows: Vec<Written<'_>> = contacts
         .iter()
-        .map(|(contact, mark)| Written {
+        .map(|(contact, line)| Written {
             id: contact.id.as_str(),
             x: contact.external_id.as_deref(),
             name: contact.name.as_deref(),
@@ -295,17 +307,15 @@ pub async fn upsert(
             e: contact.email.as_deref(),
             l: contact.locale.as_deref(),
             z: contact.timezone.as_deref(),
-            a: &contact.attributes,
-            prefs: to_json(&contact.preferences),
-            cons: to_json(&contact.consents),
+            a: Some(contact.attributes.as_str()).filter(|a| *a != "{}"),
+            prefs: Some(&contact.preferences).filter(|p| **p != Preferences::default()).map(to_json),
+            cons: Some(&contact.consents).filter(|c| !c.is_empty()).map(to_json),
             s: contact.search_text(),
             c: contact.created_at.0,
-            u: contact.updated_at.0,
-            m: mark.map(|m| m.import),
-            ml: mark.map(|m| m.line),
+            ml: import.map(|_| *line),
         })
         .collect();
-    query(sql).bind(to_json(&rows)).bind(tenant.as_str()).execute(db).await?;
+    query(sql).bind(to_json(&rows)).bind(tenant.as_str()).bind(now.0).bind(import).execute(db).await?;
     Ok(())
 }
 

@@ -34,8 +34,13 @@ fn said(channel: &str, granted: bool) -> Consent {
 }
 
 async fn put(db: &Db, tenant: &TenantId, contacts: &[Contact], mark: Option<Mark>) {
-    let rows: Vec<_> = contacts.iter().map(|c| (c.clone(), mark)).collect();
-    contacts::upsert(&db.pool, db.engine, tenant, &rows).await.unwrap();
+    let line = mark.map_or(0, |m| m.line);
+    for contact in contacts {
+        let row = (contact.clone(), line);
+        let at = contact.updated_at;
+        contacts::upsert(&db.pool, db.engine, tenant, mark.map(|m| m.import), &[row], at).await.unwrap();
+    }
+    contacts::upsert(&db.pool, db.engine, tenant, None, &[], NOW).await.unwrap();
 }
 
 on_each_db!(contacts_are_kept_found_and_listed, async |db: &Db| {
