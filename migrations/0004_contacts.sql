@@ -38,12 +38,12 @@ create table consents (
     contact_id text not null,
     consent_id text not null,
     channel text not null,             -- or 'all'
-    category text not null check (category in ('transactional', 'marketing')),
+    category text not null,            -- transactional or marketing
     granted bigint not null,           -- 1 agreed, 0 refused
     source text not null,
     at bigint not null,
     primary key (tenant_id, contact_id, consent_id)
-);
+) /* sqlite: without rowid */;
 
 create table appointments (
     tenant_id text not null,
@@ -52,7 +52,7 @@ create table appointments (
     branch_id text,
     starts_at bigint not null,
     ends_at bigint,
-    status text not null check (status in ('REQUESTED', 'CONFIRMED', 'CANCELLED', 'COMPLETED', 'NO_SHOW')),
+    status text not null,              -- REQUESTED, CONFIRMED, CANCELLED, COMPLETED or NO_SHOW
     service text,
     professional text,
     attributes text not null,          -- JSON object
@@ -70,7 +70,7 @@ create index appointments_start on appointments (tenant_id, starts_at, external_
 create table imports (
     tenant_id text not null,
     import_id text not null,           -- UUIDv7
-    kind text not null check (kind in ('contacts', 'appointments')),
+    kind text not null,                -- contacts or appointments
     columns text not null,             -- JSON: what each column of a CSV was taken for
     line bigint not null,              -- the last one that was dealt with
     created bigint not null,
@@ -91,7 +91,7 @@ create table import_refusals (
     code text not null,
     detail text not null,
     primary key (tenant_id, import_id, line)
-);
+) /* sqlite: without rowid */;
 
 -- What a person was sent: for their page, and for their erasure.
 create index notifications_contact on notifications (tenant_id, contact_id, notification_id) where contact_id is not null;

@@ -433,6 +433,7 @@ pub async fn erase(conn: &mut AnyConnection, tenant: &TenantId, contact: &Contac
     for text in [
         "delete from dedupe_keys where tenant_id = $1 and recipient in ($2, $3, $4)",
         "delete from recipient_memory where tenant_id = $1 and address in ($2, $3, $4)",
+        "delete from inbound_messages where tenant_id = $1 and sender in ($2, $3, $4)",
         "delete from sandbox_messages where tenant_id = $1 and notification_id in \
          (select n.notification_id from notifications n where n.tenant_id = $1 and {theirs})",
         "update idempotency_keys set response = '{\"success\":true,\"logId\":\"' || request_id || \

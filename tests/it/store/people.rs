@@ -205,6 +205,11 @@ on_each_db!(an_erased_person_leaves_counts_and_nothing_else, async |db: &Db| {
     let ana = contact("c1", Some("+523331234567"), Some("ana@x.example"));
     put(db, &a, std::slice::from_ref(&ana), None).await;
     consents::insert(&db.pool, db.engine, &a, &[(ana.id.clone(), said("sms", true))]).await.unwrap();
+    let written = "insert into inbound_messages (tenant_id, account, message_id, channel, sender, body, happened_at, \
+        received_at) values ('a', 'sms#default', $1, 'sms', $2, 'soy Ana', 1, 1)";
+    for (id, sender) in [("m1", "+523331234567"), ("m2", "+523300000000")] {
+        sqlx::query(written).bind(id).bind(sender).execute(&db.pool).await.unwrap();
+    }
     let mut conn = db.pool.acquire().await.unwrap();
     let mut alone = begin_alone(&mut conn, db.engine, &a).await.unwrap();
     contacts::erase(&mut alone, &a, &ana, later(5)).await.unwrap();
@@ -218,6 +223,9 @@ on_each_db!(an_erased_person_leaves_counts_and_nothing_else, async |db: &Db| {
     let left = contacts::find(&db.pool, &a, "c1", NOW).await.unwrap().unwrap().contact;
     let nothing = Contact { id: "c1".into(), erased_at: Some(later(5)), updated_at: later(5), ..Contact::new(NOW) };
     assert_eq!(left, nothing);
+    let heard = "select message_id from inbound_messages";
+    let heard: Vec<String> = sqlx::query_scalar(heard).fetch_all(&db.pool).await.unwrap();
+    assert_eq!(heard, ["m2"], "what they wrote is theirs, too");
     assert!(contacts::list(&db.pool, &a, &Filter::default(), 9, NOW).await.unwrap().is_empty());
     assert!(contacts::resolve(&db.pool, db.engine, &a, &["c1"]).await.unwrap().is_empty());
     assert_eq!(consents::list(&db.pool, &a, &ana.id, None, 9).await.unwrap()[0].consent.source, "erased");
