@@ -17,7 +17,7 @@ use crate::ids::{NotificationId, TenantId};
 use crate::lane::{Admission, Lane};
 use crate::status::Status;
 use crate::store::Db;
-use crate::store::callbacks::kept_reports_any_tenant;
+use crate::store::callbacks::ripe_reports_any_tenant;
 use crate::store::notifications::Delivery;
 use crate::template::Templates;
 use crate::tenant::{Tenant, Tenants};
@@ -32,6 +32,8 @@ type LaneMap = HashMap<TenantId, HashMap<Arc<str>, Arc<Lane>>>;
 const AROUND: u32 = 8;
 /// How often a stranded lane is looked through for what has another way.
 const LOOK_AROUND: Duration = Duration::from_secs(5);
+/// How long a report may wait for its message to be known.
+pub const KEPT_FOR: Duration = Duration::from_secs(3600);
 /// Most reports that are tried again at once.
 const MATCHED_AT_ONCE: usize = 256;
 
@@ -351,14 +353,15 @@ impl Engine {
 
     /// Reports that came before their message was known are tried again.
     async fn match_reports(&self) {
-        let kept = kept_reports_any_tenant(&self.db.pool, MATCHED_AT_ONCE).await;
-        match kept {
-            Ok(kept) if kept.is_empty() => {}
-            Ok(kept) => {
+        let expired = self.clock.now().minus(KEPT_FOR);
+        let ripe = ripe_reports_any_tenant(&self.db.pool, expired, MATCHED_AT_ONCE).await;
+        match ripe {
+            Ok(ripe) if ripe.is_empty() => {}
+            Ok(ripe) => {
                 let (reply, done) = oneshot::channel();
                 self.writer
                     .send(Op::Report(ReportOp {
-                        events: Events { reports: kept, ..Events::default() },
+                        events: Events { reports: ripe, ..Events::default() },
                         kept: true,
                         reply,
                     }))

@@ -70,12 +70,24 @@ pub async fn keep_report(db: impl AnyExecutor<'_>, r: &Report) -> StoreResult<()
     Ok(())
 }
 
-/// Kept reports, the oldest first.
-pub async fn kept_reports_any_tenant(db: impl AnyExecutor<'_>, limit: usize) -> StoreResult<Vec<Report>> {
+/// Kept reports that can be dealt with now, the oldest first: their message is known, or they came before `expired` and
+/// are given up. Reports of messages that somebody else sent from the same account stay out of the way.
+pub async fn ripe_reports_any_tenant(
+    db: impl AnyExecutor<'_>,
+    expired: Timestamp,
+    limit: usize,
+) -> StoreResult<Vec<Report>> {
     let rows = query(
-        "select tenant_id, account, message_id, state, reference, reason, detail, suppresses, happened_at, received_at \
-         from reports order by received_at limit $1",
+        "select r.tenant_id, r.account, r.message_id, r.state, r.reference, r.reason, r.detail, r.suppresses, r.happened_at, \
+         r.received_at \
+         from reports r where received_at < $1 \
+         or exists (select 1 from notifications n where n.tenant_id = r.tenant_id and n.message_id = r.message_id \
+         and n.status not in ('scheduled', 'queued', 'sending')) \
+         or exists (select 1 from notifications n where n.tenant_id = r.tenant_id \
+         and n.notification_id = substr(r.reference, 1, 36) and n.status not in ('scheduled', 'queued', 'sending')) \
+         order by received_at limit $2",
     )
+    .bind(expired.0)
     .bind(limit as i64)
     .fetch_all(db)
     .await?;

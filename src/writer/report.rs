@@ -1,22 +1,17 @@
 //! What providers report becomes statuses, log lines and, for a late failure, another try by another way. Reports come
 //! twice, late, out of order and before our own commit; in the end the state is the same.
 
-use std::time::Duration;
-
 use super::plan::Touches;
 use super::task::Task;
 use super::{NextStep, OptedOut, ReportOp};
 use crate::clock::Timestamp;
-use crate::deliver::{Around, Engine};
+use crate::deliver::{Around, Engine, KEPT_FOR};
 use crate::ids::{NotificationId, TenantId};
 use crate::status::Status;
 use crate::store::callbacks::{self, InboundRow, Report};
 use crate::store::notifications::Delivery;
 use crate::store::{StoreResult, suppressions, tenants};
 use sqlx::AnyConnection;
-
-/// How long a report may wait for its message to be known.
-const KEPT_FOR: Duration = Duration::from_secs(3600);
 
 /// What must be told after the commit.
 #[derive(Default)]
