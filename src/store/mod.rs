@@ -9,6 +9,7 @@ pub mod callbacks;
 pub mod channels;
 pub mod consents;
 pub mod contacts;
+pub mod documents;
 pub mod imports;
 pub mod keys;
 pub mod lanes;

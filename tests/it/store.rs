@@ -3,6 +3,7 @@
 
 mod batches;
 mod callbacks;
+mod documents;
 mod lanes;
 mod notifications;
 mod people;
