@@ -20,6 +20,7 @@ use crate::http::auth::{BadCredentials, KeyCache};
 use crate::ids::TenantId;
 use crate::jwt::Verifier;
 use crate::plugins::Registry;
+use crate::scripts::Scripts;
 use crate::secrets::Keyring;
 use crate::store::{Db, Engine as StoreEngine, lanes, notifications};
 use crate::template::Templates;
@@ -37,6 +38,7 @@ pub struct App {
     pub clock: SharedClock,
     pub plugins: Arc<Registry>,
     pub templates: Arc<Templates>,
+    pub scripts: Arc<Scripts>,
     pub keyring: Arc<Keyring>,
     pub tenants: Arc<Tenants>,
     pub engine: Arc<Engine>,
@@ -69,6 +71,10 @@ impl App {
         let templates = Arc::new(match &config.paths.templates {
             Some(folder) => Templates::with_overlay(folder)?,
             None => Templates::builtin(),
+        });
+        let scripts = Arc::new(match &config.paths.scripts {
+            Some(folder) => Scripts::with_overlay(folder).await?,
+            None => Scripts::builtin(),
         });
         let mut anchor = None;
         let clock = match clock {
@@ -104,6 +110,7 @@ impl App {
             clock,
             plugins,
             templates,
+            scripts,
             keyring,
             tenants,
             engine,

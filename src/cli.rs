@@ -2,6 +2,7 @@
 
 mod admin;
 mod plugin;
+mod script;
 mod send;
 mod serve;
 
@@ -66,6 +67,9 @@ enum Command {
     /// Channels that scripts describe
     #[command(subcommand)]
     Plugin(PluginCommand),
+    /// Scripts that decide: segments, campaigns, routes
+    #[command(subcommand)]
+    Script(ScriptCommand),
     /// Send a notification through the running server
     Send(SendArguments),
 }
@@ -146,6 +150,16 @@ enum PluginCommand {
     Check {
         /// The folder with plugin.toml and plugin.rhai
         dir: PathBuf,
+    },
+}
+
+#[derive(Subcommand)]
+enum ScriptCommand {
+    /// Try a script, or a folder of them: compile it, look for its functions, run <name>.cases.json beside it; exit code
+    /// 78 when something is wrong
+    Check {
+        /// A file <name>.rhai, or a folder
+        file: PathBuf,
     },
 }
 
@@ -265,6 +279,9 @@ fn run(arguments: Arguments) -> Done {
     if let Command::Plugin(PluginCommand::Check { dir }) = &arguments.command {
         return runtime()?.block_on(plugin::check(dir, json));
     }
+    if let Command::Script(ScriptCommand::Check { file }) = &arguments.command {
+        return runtime()?.block_on(script::check(file, json));
+    }
     let loaded = load(&arguments);
     if let Command::Config(ConfigCommand::Check) = arguments.command {
         return admin::config_check(loaded, json);
@@ -279,7 +296,7 @@ fn run(arguments: Arguments) -> Done {
             Command::Key(command) => admin::key(config, command, json).await,
             Command::Channels(command) => admin::channels(config, command, json).await,
             Command::Send(command) => send::send(config, command, json).await,
-            Command::Demo { .. } | Command::Plugin(_) => Ok(()),
+            Command::Demo { .. } | Command::Plugin(_) | Command::Script(_) => Ok(()),
         }
     })
 }

@@ -60,6 +60,24 @@ pub struct Figures {
     pub next_at: Option<Timestamp>,
 }
 
+/// What a script may know of a contact. What it does not ask for may be left empty.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Facts {
+    pub id: String,
+    pub external_id: Option<String>,
+    pub name: Option<String>,
+    pub phone: Option<String>,
+    pub email: Option<String>,
+    pub locale: Option<String>,
+    pub timezone: Option<String>,
+    /// JSON, as it is stored; so are the next two.
+    pub attributes: String,
+    pub preferences: String,
+    pub consents: String,
+    pub created_at: Timestamp,
+    pub figures: Figures,
+}
+
 /// How a person wants to be written to.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use crate::script::ScriptError;
+
 /// One bad field of a request.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, utoipa::ToSchema)]
 pub struct Fault {
@@ -12,11 +14,21 @@ pub struct Fault {
     pub code: Cow<'static, str>,
     /// What is wrong and what would be right.
     pub detail: String,
+    /// Where in a text that somebody wrote, counted from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub line: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub column: Option<usize>,
 }
 
 impl Fault {
     pub fn new(pointer: impl Into<String>, code: impl Into<Cow<'static, str>>, detail: impl Into<String>) -> Self {
-        Self { pointer: pointer.into(), code: code.into(), detail: detail.into() }
+        Self { pointer: pointer.into(), code: code.into(), detail: detail.into(), line: None, column: None }
+    }
+
+    #[must_use]
+    pub fn at(self, line: Option<usize>, column: Option<usize>) -> Self {
+        Self { line, column, ..self }
     }
 }
 
@@ -67,6 +79,26 @@ impl Error {
 
     pub fn fault(pointer: impl Into<String>, code: impl Into<Cow<'static, str>>, detail: impl Into<String>) -> Self {
         Self::Invalid { slug: "validation", faults: vec![Fault::new(pointer, code, detail)] }
+    }
+}
+
+impl ScriptError {
+    /// As a fault of the field that held the script, or whatever it was run on.
+    pub fn fault(&self, pointer: impl Into<String>) -> Fault {
+        Fault::new(pointer, self.code, self.to_string()).at(self.line, self.column)
+    }
+}
+
+impl Error {
+    /// A script that can't be used, or that did not end well.
+    pub fn script(e: &ScriptError, pointer: impl Into<String>) -> Self {
+        let slug = match e.code {
+            "script_invalid" => "script-invalid",
+            "script_limit" => "script-limit",
+            "script_result" => "script-result",
+            _ => "script-failed",
+        };
+        Self::Invalid { slug, faults: vec![e.fault(pointer)] }
     }
 }
 

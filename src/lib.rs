@@ -34,6 +34,10 @@ pub mod plugins;
 pub mod retry;
 /// Rhai, bounded: the only place that makes an engine.
 pub mod script;
+/// Scripts that decide: segments, campaigns, routes. Those that ship, their cases, what they may return.
+pub mod scripts;
+/// Contacts picked by a script, streamed past it in batches.
+pub mod segment;
 /// Which value of a setting holds, and who set it.
 pub mod settings;
 /// What a text costs as SMS.

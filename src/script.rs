@@ -6,7 +6,10 @@
 
 mod engine;
 mod fault;
+mod judge;
+mod moment;
 mod natives;
+mod person;
 mod pool;
 mod run;
 mod secrets;
@@ -18,11 +21,14 @@ mod tests;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rhai::{AST, CallFnOptions, Dynamic, Scope};
+use rhai::{AST, CallFnOptions, Dynamic, ParseError, Scope};
 use serde_json::Value;
 
 pub use engine::Kind;
 pub use fault::ScriptError;
+pub use judge::{BATCH, Verdict};
+pub use moment::Moment;
+pub use person::Person;
 pub use secrets::Secrets;
 
 /// A compiled script. Cheap to clone.
@@ -48,15 +54,60 @@ pub struct Evaluation {
     pub secrets: Secrets,
 }
 
-impl Script {
-    /// Compiles. A fault names line and column, and where one was mistyped the nearest right name.
-    pub fn compile(kind: Kind, source: &str) -> Result<Self, ScriptError> {
-        let most = kind.budget().source;
-        if source.len() > most {
-            return Err(ScriptError::invalid(format!("the script has more than {} KiB", most / 1024)));
+impl Evaluation {
+    fn failed() -> Self {
+        Self {
+            result: Err(ScriptError::failed("the script made the engine fail")),
+            log: vec![],
+            operations: 0,
+            elapsed: Duration::ZERO,
+            secrets: Secrets::default(),
         }
-        let text = source.to_owned();
-        let compiled = pool::run_blocking(move || engine::of(kind).compile(&text));
+    }
+}
+
+/// What a function is given.
+pub enum Argument {
+    Data(Value),
+    Contact(Person),
+    Moment(Moment),
+}
+
+impl From<Value> for Argument {
+    fn from(value: Value) -> Self {
+        Self::Data(value)
+    }
+}
+
+impl From<Argument> for Dynamic {
+    fn from(argument: Argument) -> Self {
+        match argument {
+            Argument::Data(value) => value::to_dynamic(value),
+            Argument::Contact(person) => Self::from(person),
+            Argument::Moment(moment) => Self::from(moment),
+        }
+    }
+}
+
+impl Script {
+    /// Compiles. A fault names line and column, and where one was mistyped the nearest right name. Holds the calling
+    /// thread; in a request, [`Script::compile_in_turn`].
+    pub fn compile(kind: Kind, source: &str) -> Result<Self, ScriptError> {
+        let text = fitting(kind, source)?;
+        Self::compiled(kind, source, pool::run_blocking(move || engine::of(kind).compile(&text)))
+    }
+
+    /// As [`Script::compile`], waiting for a thread of the pool.
+    pub async fn compile_in_turn(kind: Kind, source: &str) -> Result<Self, ScriptError> {
+        let text = fitting(kind, source)?;
+        Self::compiled(kind, source, pool::run(move || engine::of(kind).compile(&text)).await)
+    }
+
+    fn compiled(
+        kind: Kind,
+        source: &str,
+        compiled: Result<Result<AST, ParseError>, pool::Panicked>,
+    ) -> Result<Self, ScriptError> {
         let ast = compiled
             .map_err(|pool::Panicked| ScriptError::invalid("the script made the compiler fail"))?
             .map_err(|e| fault::of_parsing(&e, kind, source))?;
@@ -77,35 +128,65 @@ impl Script {
     }
 
     /// Calls one of its functions. Waits while too many other calls wait for a thread.
-    pub async fn call(&self, function: &'static str, arguments: Vec<Value>, secrets: Secrets) -> Evaluation {
+    pub async fn call<A: Into<Argument>>(
+        &self,
+        function: &'static str,
+        arguments: Vec<A>,
+        secrets: Secrets,
+    ) -> Evaluation {
+        pool::run(self.calling(function, arguments, secrets))
+            .await
+            .unwrap_or_else(|pool::Panicked| Evaluation::failed())
+    }
+
+    /// As [`Script::call`], for what nobody's message waits for: it never takes the last thread.
+    pub async fn call_in_turn<A: Into<Argument>>(
+        &self,
+        function: &'static str,
+        arguments: Vec<A>,
+        secrets: Secrets,
+    ) -> Evaluation {
+        let called = pool::run_bulk(self.calling(function, arguments, secrets)).await;
+        called.unwrap_or_else(|pool::Panicked| Evaluation::failed())
+    }
+
+    fn calling<A: Into<Argument>>(
+        &self,
+        function: &'static str,
+        arguments: Vec<A>,
+        secrets: Secrets,
+    ) -> impl FnOnce() -> Evaluation + Send + 'static + use<A> {
         let script = self.clone();
-        let called = pool::run(move || script.evaluate(function, arguments, secrets)).await;
-        called.unwrap_or_else(|pool::Panicked| Evaluation {
-            result: Err(ScriptError::failed("the script made the engine fail")),
-            log: vec![],
-            operations: 0,
-            elapsed: Duration::ZERO,
-            secrets: Secrets::default(),
-        })
+        let arguments: Vec<Argument> = arguments.into_iter().map(Into::into).collect();
+        move || script.evaluate(function, arguments, secrets)
     }
 
     /// The call itself, on one of the pool's threads.
-    fn evaluate(&self, function: &str, arguments: Vec<Value>, secrets: Secrets) -> Evaluation {
+    fn evaluate(&self, function: &str, arguments: Vec<Argument>, secrets: Secrets) -> Evaluation {
         let began = Instant::now();
         let Compiled { ast, kind, functions } = &*self.0;
-        run::begin(began + kind.budget().time, secrets);
-        let arguments: Vec<Dynamic> = arguments.into_iter().map(value::to_dynamic).collect();
+        run::begin(kind.budget().time);
+        run::lend(secrets);
+        let arguments: Vec<Dynamic> = arguments.into_iter().map(Into::into).collect();
         let options = CallFnOptions::new().eval_ast(false);
         let called =
             engine::of(*kind).call_fn_with_options::<Dynamic>(options, &mut Scope::new(), ast, function, arguments);
-        let run::Run { log, operations, secrets, late, .. } = run::end();
+        let run::Run { log, operations, late, .. } = run::end();
         let result = match called {
-            // Some functions that take a function (`sort`) go on when it is stopped.
-            Ok(_) if late || operations >= kind.budget().operations => Err(fault::of_limits(*kind, late)),
+            Ok(_) if judge::stopped(&kind.budget(), operations, late) => Err(fault::of_limits(*kind, late)),
             Ok(value) => value::to_json(value)
                 .map_err(|detail| ScriptError::result(format!("{function} must return plain data, but {detail}"))),
             Err(e) => Err(fault::of_running(*e, *kind, functions)),
         };
-        Evaluation { result, log, operations, elapsed: began.elapsed(), secrets }
+        Evaluation { result, log, operations, elapsed: began.elapsed(), secrets: run::give_back() }
     }
+}
+
+/// A source that is not too long to be compiled.
+fn fitting(kind: Kind, source: &str) -> Result<String, ScriptError> {
+    let most = kind.budget().source;
+    if source.len() > most {
+        return Err(ScriptError::invalid(format!("the script has more than {} KiB", most / 1024)));
+    }
+    Ok(source.to_owned())
 }

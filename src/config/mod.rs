@@ -131,6 +131,8 @@ pub struct Paths {
     #[serde(deserialize_with = "values::path")]
     pub templates: Option<PathBuf>,
     #[serde(deserialize_with = "values::path")]
+    pub scripts: Option<PathBuf>,
+    #[serde(deserialize_with = "values::path")]
     pub plugins: Option<PathBuf>,
 }
 

@@ -5,7 +5,6 @@ pub mod auth;
 mod body;
 mod channels;
 mod contacts;
-#[allow(dead_code, reason = "its routes come with the first kind of document")]
 mod documents;
 mod error;
 mod health;
@@ -15,7 +14,10 @@ mod keys;
 mod notifications;
 mod notify;
 mod page;
+mod playground;
 mod sandbox;
+mod scripts;
+mod segments;
 mod shell;
 mod suppressions;
 mod tenants;
@@ -85,6 +87,15 @@ fn api() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(appointments::get, appointments::put, appointments::delete))
         .routes(routes!(imports::list))
         .routes(routes!(imports::get))
+        .routes(routes!(scripts::list))
+        .routes(routes!(playground::post))
+        .routes(routes!(scripts::get, scripts::put, scripts::delete))
+        .routes(routes!(scripts::versions))
+        .routes(routes!(scripts::roll_back))
+        .routes(routes!(segments::list))
+        .routes(routes!(segments::count))
+        .routes(routes!(segments::contacts))
+        .routes(routes!(segments::preview))
         .routes(routes!(tenants::list, tenants::post))
         .routes(routes!(tenants::get, tenants::patch))
         .routes(routes!(tenants::list_branches, tenants::post_branch))

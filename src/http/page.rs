@@ -38,10 +38,15 @@ pub(super) fn cursor(given: Option<&str>) -> Result<Option<String>> {
     key.map(|k| Some(k.to_owned())).ok_or_else(invalid)
 }
 
+/// The cursor that goes on after this key.
+pub(super) fn encode(key: &str) -> String {
+    URL_SAFE_NO_PAD.encode(format!("1:{key}"))
+}
+
 /// A page from one item more than was asked for.
 pub(super) fn page<R, T>(mut rows: Vec<R>, limit: usize, key: impl Fn(&R) -> &str, show: impl Fn(R) -> T) -> Page<T> {
     let more = rows.len() > limit;
     rows.truncate(limit);
-    let next_cursor = rows.last().filter(|_| more).map(|last| URL_SAFE_NO_PAD.encode(format!("1:{}", key(last))));
+    let next_cursor = rows.last().filter(|_| more).map(|last| encode(key(last)));
     Page { items: rows.into_iter().map(show).collect(), next_cursor }
 }

@@ -9,7 +9,7 @@ use rhai::packages::{
 };
 use rhai::{Engine, OptimizationLevel};
 
-use super::{natives, run};
+use super::{moment, natives, person, run};
 
 /// What a script is for, and so how much it may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,8 +42,8 @@ pub(super) const FUNCTIONS: usize = 32;
 /// Levels of expressions and blocks outside functions.
 const TOP_DEPTH: usize = 32;
 
-/// They run code that was not compiled before, or double memory on each use.
-const DISABLED: [&str; 5] = ["eval", "curry", "Fn", "import", "export"];
+/// They run code that was not compiled before, double memory on each use, or hold a thread.
+const DISABLED: [&str; 6] = ["eval", "curry", "Fn", "import", "export", "sleep"];
 
 const PREDICATE: Budget = Budget {
     source: 32 * 1024,
@@ -94,6 +94,10 @@ fn build(kind: Kind) -> Engine {
     BasicArrayPackage::new().register_into_engine(&mut engine);
     BasicMapPackage::new().register_into_engine(&mut engine);
     natives::register(&mut engine);
+    if kind != Kind::Channel {
+        moment::register(&mut engine);
+        person::register(&mut engine);
+    }
 
     engine
         .set_max_operations(budget.operations)

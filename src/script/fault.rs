@@ -5,7 +5,7 @@ use std::fmt;
 use rhai::{EvalAltResult, ParseError, ParseErrorType, Position};
 
 use super::engine::{CALL_LEVELS, FUNCTIONS, Kind, VARIABLES};
-use super::natives;
+use super::{natives, person};
 use crate::suggest::nearest;
 
 /// The longest sentence about a fault.
@@ -49,6 +49,10 @@ impl ScriptError {
         Self::new("script_invalid", detail)
     }
 
+    pub(crate) fn limit(detail: impl Into<String>) -> Self {
+        Self::new("script_limit", detail)
+    }
+
     pub(super) fn failed(detail: impl Into<String>) -> Self {
         Self::new("script_failed", detail)
     }
@@ -89,10 +93,12 @@ pub(super) fn of_running(e: EvalAltResult, kind: Kind, functions: &[(String, Vec
         EvalAltResult::ErrorTooManyOperations(_) => of_limits(kind, false),
         EvalAltResult::ErrorTerminated(..) => of_limits(kind, true),
         EvalAltResult::ErrorStackOverflow(_) => {
-            limit(format!("functions call each other more than {CALL_LEVELS} deep"))
+            ScriptError::limit(format!("functions call each other more than {CALL_LEVELS} deep"))
         }
-        EvalAltResult::ErrorTooManyVariables(_) => limit(format!("more than {VARIABLES} variables at once")),
-        EvalAltResult::ErrorDataTooLarge(what, _) => limit(format!(
+        EvalAltResult::ErrorTooManyVariables(_) => {
+            ScriptError::limit(format!("more than {VARIABLES} variables at once"))
+        }
+        EvalAltResult::ErrorDataTooLarge(what, _) => ScriptError::limit(format!(
             "{}: at most {} bytes of text, {} list items and {} map fields",
             what.to_lowercase(),
             budget.string,
@@ -113,6 +119,7 @@ pub(super) fn of_running(e: EvalAltResult, kind: Kind, functions: &[(String, Vec
         EvalAltResult::ErrorPropertyNotFound(name, _) => ScriptError::failed(format!(
             "there is no field `{name}` here; `pick(value, \"{name}\")` gives () for a missing one"
         )),
+        EvalAltResult::ErrorDotExpr(text, _) => ScriptError::failed(unknown_field(&text)),
         EvalAltResult::ErrorVariableNotFound(name, _) => ScriptError::failed(format!("there is no variable `{name}`")),
         EvalAltResult::ErrorRuntime(value, _) => ScriptError::failed(format!("the script threw: {value}")),
         other => ScriptError::failed(other.to_string()),
@@ -120,14 +127,10 @@ pub(super) fn of_running(e: EvalAltResult, kind: Kind, functions: &[(String, Vec
     error.at(position)
 }
 
-fn limit(detail: String) -> ScriptError {
-    ScriptError::new("script_limit", detail)
-}
-
 /// Too long, by the clock (`late`) or by the number of operations.
 pub(super) fn of_limits(kind: Kind, late: bool) -> ScriptError {
     let budget = kind.budget();
-    limit(if late {
+    ScriptError::limit(if late {
         format!("ran for more than {} ms", budget.time.as_millis())
     } else {
         format!("more than {} operations", budget.operations)
@@ -151,6 +154,30 @@ fn innermost(e: EvalAltResult, called_at: Position) -> (EvalAltResult, Position)
             innermost(*inner, if at.is_none() { called_at } else { at })
         }
         other => (other, called_at),
+    }
+}
+
+/// Of one of our own types; Rhai says which field and of what.
+fn unknown_field(text: &str) -> String {
+    let mut quoted = text.split('\'').skip(1).step_by(2);
+    let known: &[&str] = match (quoted.next(), quoted.next()) {
+        (Some(_), Some("Contact")) => &person::FIELDS,
+        (Some(_), Some("Appointments")) => &person::FIGURES,
+        _ => return text.to_owned(),
+    };
+    let name = text.split('\'').nth(1).unwrap_or_default();
+    let guess = meant(name, known.iter().copied());
+    format!("there is no field `{name}` here{guess}; there are: {}", known.join(", "))
+}
+
+/// A kind of value as a sentence has it.
+pub(super) fn a(kind: &str) -> String {
+    match kind {
+        "()" => "nothing".into(),
+        "i64" => "a number".into(),
+        "f64" => "a number with a point".into(),
+        "array" => "a list".into(),
+        other => format!("a {other}"),
     }
 }
 

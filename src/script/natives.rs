@@ -101,9 +101,7 @@ fn size_checked(engine: &mut Engine) {
         })
         .register_fn("replace", |c: NativeCallContext, s: S, what: char, by: char| {
             replace(&c, s, &what.to_string(), &by.to_string())
-        })
-        .register_fn("sleep", |_: i64| -> Fallible<()> { Err("`sleep` is not available in these scripts".into()) })
-        .register_fn("sleep", |_: f64| -> Fallible<()> { Err("`sleep` is not available in these scripts".into()) });
+        });
 }
 
 fn replace(context: &NativeCallContext, text: &mut ImmutableString, what: &str, by: &str) -> Fallible<()> {
@@ -224,7 +222,7 @@ fn data(engine: &mut Engine) {
 }
 
 /// What lies at `a.b.0.c`, or `()` where anything on the way is missing.
-fn pick(mut value: Dynamic, path: &str) -> Dynamic {
+pub(super) fn pick(mut value: Dynamic, path: &str) -> Dynamic {
     for step in path.split('.') {
         value = if value.is_map() {
             value.cast::<rhai::Map>().remove(step).unwrap_or(Dynamic::UNIT)

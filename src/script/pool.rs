@@ -22,6 +22,8 @@ type Job = Box<dyn FnOnce() + Send>;
 struct Pool {
     jobs: Sender<Job>,
     room: Arc<Semaphore>,
+    /// One fewer than there are threads: long work leaves one to whoever has a message to send.
+    bulk: Arc<Semaphore>,
 }
 
 static POOL: LazyLock<Pool> = LazyLock::new(|| {
@@ -33,7 +35,7 @@ static POOL: LazyLock<Pool> = LazyLock::new(|| {
         let thread = std::thread::Builder::new().name(format!("script-{n}")).stack_size(STACK);
         thread.spawn(move || work(&queue)).expect("a process that can't start threads can't serve either");
     }
-    Pool { jobs, room: Arc::new(Semaphore::new(QUEUE + threads)) }
+    Pool { jobs, room: Arc::new(Semaphore::new(QUEUE + threads)), bulk: Arc::new(Semaphore::new(threads - 1)) }
 });
 
 fn work(queue: &Mutex<Receiver<Job>>) {
@@ -57,6 +59,16 @@ pub(super) async fn run<T: Send + 'static>(job: impl FnOnce() -> T + Send + 'sta
     };
     let _ = POOL.jobs.send(Box::new(job));
     told.await.ok().and_then(Result::ok).ok_or(Panicked)
+}
+
+/// As [`run`], for one of many pieces of long work.
+pub(super) async fn run_bulk<T: Send + 'static>(job: impl FnOnce() -> T + Send + 'static) -> Result<T, Panicked> {
+    let turn = Arc::clone(&POOL.bulk).acquire_owned().await;
+    run(move || {
+        let _turn = turn;
+        job()
+    })
+    .await
 }
 
 /// As [`run`], for the start of the program and for tests: holds the calling thread.

@@ -1,7 +1,7 @@
-//! What belongs to the call under way on this thread: its deadline, its log, the secrets lent to it.
+//! What belongs to the call under way on this thread: how far it may go, its log, the secrets lent to it.
 
-use std::cell::RefCell;
-use std::time::Instant;
+use std::cell::{Cell, RefCell};
+use std::time::{Duration, Instant};
 
 use rhai::Dynamic;
 
@@ -11,51 +11,86 @@ use super::Secrets;
 const LINES: usize = 50;
 const LINE: usize = 200;
 
-pub(super) struct Run {
-    deadline: Instant,
+/// Looked at before each operation, so it holds nothing that must be borrowed.
+struct Meter {
+    operations: Cell<u64>,
+    budget: Cell<Duration>,
+    /// Set when the call has lasted long enough to be worth the question what time it is.
+    deadline: Cell<Option<Instant>>,
     /// The deadline has passed.
-    pub late: bool,
-    pub operations: u64,
-    pub log: Vec<String>,
-    pub secrets: Secrets,
+    late: Cell<bool>,
 }
 
 thread_local! {
-    static RUN: RefCell<Option<Run>> = const { RefCell::new(None) };
+    static METER: Meter = const {
+        Meter {
+            operations: Cell::new(0),
+            budget: Cell::new(Duration::ZERO),
+            deadline: Cell::new(None),
+            late: Cell::new(false),
+        }
+    };
+    static LOG: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+    static SECRETS: RefCell<Option<Secrets>> = const { RefCell::new(None) };
 }
 
-pub(super) fn begin(deadline: Instant, secrets: Secrets) {
-    RUN.set(Some(Run { deadline, late: false, operations: 0, log: vec![], secrets }));
+/// What a call left behind.
+pub(super) struct Run {
+    pub operations: u64,
+    /// It was stopped, or should have been, by the clock.
+    pub late: bool,
+    /// It lasted long enough for somebody to look at the clock.
+    pub timed: bool,
+    pub log: Vec<String>,
+}
+
+pub(super) fn begin(budget: Duration) {
+    METER.with(|meter| {
+        meter.operations.set(0);
+        meter.budget.set(budget);
+        meter.deadline.set(None);
+        meter.late.set(false);
+    });
 }
 
 pub(super) fn end() -> Run {
-    RUN.take().unwrap_or_else(|| Run {
-        deadline: Instant::now(),
-        late: false,
-        operations: 0,
-        log: vec![],
-        secrets: Secrets::default(),
+    METER.with(|meter| Run {
+        operations: meter.operations.get(),
+        late: meter.late.get(),
+        timed: meter.deadline.get().is_some(),
+        log: LOG.take(),
     })
 }
 
-fn with<T: Default>(f: impl FnOnce(&mut Run) -> T) -> T {
-    RUN.with_borrow_mut(|run| run.as_mut().map(f).unwrap_or_default())
+pub(super) fn lend(secrets: Secrets) {
+    SECRETS.set(Some(secrets));
+}
+
+/// The secrets lent, and what was made of them.
+pub(super) fn give_back() -> Secrets {
+    SECRETS.take().unwrap_or_default()
 }
 
 /// Called by the engine before each operation; a value ends the script.
 pub(super) fn progress(operations: u64) -> Option<Dynamic> {
-    with(|run| {
-        run.operations = operations;
+    METER.with(|meter| {
+        meter.operations.set(operations);
         // Asking for the time costs more than an operation.
-        run.late = run.late || (operations.is_multiple_of(64) && Instant::now() > run.deadline);
-        run.late.then_some(Dynamic::UNIT)
+        if operations.is_multiple_of(64) {
+            let now = Instant::now();
+            match meter.deadline.get() {
+                Some(deadline) => meter.late.set(meter.late.get() || now > deadline),
+                None => meter.deadline.set(Some(now + meter.budget.get())),
+            }
+        }
+        meter.late.get().then_some(Dynamic::UNIT)
     })
 }
 
 pub(super) fn print(text: &str) {
-    with(|run| {
-        if run.log.len() < LINES {
-            run.log.push(text.chars().take(LINE).flat_map(escape).collect());
+    LOG.with_borrow_mut(|log| {
+        if log.len() < LINES {
+            log.push(text.chars().take(LINE).flat_map(escape).collect());
         }
     });
 }
@@ -69,5 +104,5 @@ fn escape(c: char) -> impl Iterator<Item = char> {
 
 /// The secrets lent to this call.
 pub(super) fn secrets<T: Default>(f: impl FnOnce(&mut Secrets) -> T) -> T {
-    with(|run| f(&mut run.secrets))
+    SECRETS.with_borrow_mut(|secrets| secrets.as_mut().map(f).unwrap_or_default())
 }

@@ -3,6 +3,8 @@
 use rhai::{Dynamic, ImmutableString, Map};
 use serde_json::{Number, Value};
 
+use super::Moment;
+
 /// Levels of a result; JSON from outside has no more either.
 const DEPTH: usize = 64;
 
@@ -49,6 +51,9 @@ fn convert(value: Dynamic, path: &str, depth: usize) -> Result<Value, String> {
     }
     if value.is_string() {
         return Ok(value.into_string().map_or(Value::Null, Value::String));
+    }
+    if let Some(moment) = value.clone().try_cast::<Moment>() {
+        return Ok(moment.at.to_string().into());
     }
     let kind = value.type_name();
     if value.is_array() {

@@ -15,15 +15,17 @@ use crate::ids::{ContactId, TenantId};
 const COLUMNS: &str = "c.contact_id, c.external_id, c.name, c.phone, c.email, c.locale, c.timezone, c.attributes, \
     c.preferences, c.consents, c.created_at, c.updated_at, c.erased_at";
 
-/// The figures at the moment `$2`. What is kept is exact from the last appointment to the next; only a row whose next
-/// appointment has begun since (or that is asked about the past) costs two look-ups.
-const FIGURES: &str = "c.appointments, c.completed, c.cancelled, c.no_shows, \
-    case when c.next_at <= $2 or c.last_at > $2 then (select max(a.starts_at) from appointments a \
-        where a.tenant_id = c.tenant_id and a.contact_id = c.contact_id and a.starts_at <= $2 \
+/// When the last and the next appointment are, at the moment `$2`. What is kept is exact from the last appointment to the
+/// next; only a row whose next appointment has begun since (or that is asked about the past) costs two look-ups.
+pub(super) const LAST_AND_NEXT: &str = "case when c.next_at <= $2 or c.last_at > $2 then (select max(a.starts_at) \
+        from appointments a where a.tenant_id = c.tenant_id and a.contact_id = c.contact_id and a.starts_at <= $2 \
         and a.status not in ('CANCELLED', 'NO_SHOW')) else c.last_at end as last_at, \
     case when c.next_at <= $2 or c.last_at > $2 then (select min(a.starts_at) from appointments a \
         where a.tenant_id = c.tenant_id and a.contact_id = c.contact_id and a.starts_at > $2 \
         and a.status not in ('CANCELLED', 'NO_SHOW')) else c.next_at end as next_at";
+
+/// The counts are kept as they are.
+const COUNTS: &str = "c.appointments, c.completed, c.cancelled, c.no_shows";
 
 fn read(row: &AnyRow) -> StoreResult<Contact> {
     Ok(Contact {
@@ -72,7 +74,7 @@ pub async fn find(
     static SQL: OnceLock<Statement> = OnceLock::new();
     let sql = SQL.get_or_init(|| {
         Statement::new(format!(
-            "select {COLUMNS}, {FIGURES} from contacts c where c.tenant_id = $1 \
+            "select {COLUMNS}, {COUNTS}, {LAST_AND_NEXT} from contacts c where c.tenant_id = $1 \
              and (c.contact_id = $3 or c.external_id = $3) order by case when c.contact_id = $3 then 0 else 1 end limit 1"
         ))
     });
@@ -108,7 +110,7 @@ pub async fn list(
     let email = "c.email is not null and lower(c.email) = $5";
     let make = |phone: &str, email: &str| {
         Statement::new(format!(
-            "select {COLUMNS}, {FIGURES} from contacts c where c.tenant_id = $1 and ($3 is null or c.contact_id < $3) \
+            "select {COLUMNS}, {COUNTS}, {LAST_AND_NEXT} from contacts c where c.tenant_id = $1 and ($3 is null or c.contact_id < $3) \
              and ({phone}) and ({email}) and ($6 is null or c.search like $6 escape '\\') and c.erased_at is null \
              order by c.contact_id desc limit $7"
         ))
@@ -129,6 +131,31 @@ pub async fn list(
         .bind(limit as i64)
         .fetch_all(db)
         .await?;
+    rows.iter().map(read_listed).collect()
+}
+
+/// Those of these ids, in no order; without erased ones.
+pub async fn listed(
+    db: impl AnyExecutor<'_>,
+    engine: Engine,
+    tenant: &TenantId,
+    ids: &[&str],
+    now: Timestamp,
+) -> StoreResult<Vec<Listed>> {
+    #[derive(Serialize)]
+    struct Asked<'a> {
+        id: &'a str,
+    }
+    static SQL: PerEngine = PerEngine::new();
+    let sql = SQL.get(engine, || {
+        format!(
+            "with v as materialized (select $3 as t, id from {}) select {COLUMNS}, {COUNTS}, {LAST_AND_NEXT} \
+             from v cross join contacts c where c.tenant_id = v.t and c.contact_id = v.id and c.erased_at is null",
+            engine.rows("id text")
+        )
+    });
+    let asked: Vec<Asked<'_>> = ids.iter().map(|id| Asked { id }).collect();
+    let rows = query(sql).bind(to_json(&asked)).bind(now.0).bind(tenant.as_str()).fetch_all(db).await?;
     rows.iter().map(read_listed).collect()
 }
 

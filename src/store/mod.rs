@@ -16,6 +16,7 @@ pub mod lanes;
 mod nodelay;
 pub mod notifications;
 pub mod sandbox;
+pub mod segments;
 pub mod suppressions;
 pub mod tenants;
 

@@ -13,6 +13,7 @@ mod openapi;
 mod plugins;
 mod scripts;
 mod secrets;
+mod segments;
 mod state_machine;
 mod store;
 mod tenants_are_apart;

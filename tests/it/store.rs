@@ -7,6 +7,7 @@ mod documents;
 mod lanes;
 mod notifications;
 mod people;
+mod segments;
 mod settings;
 
 use std::path::Path;

@@ -20,6 +20,7 @@ struct Full {
     contact: String,
     appointment: String,
     import: String,
+    script: String,
 }
 
 impl Full {
@@ -41,13 +42,16 @@ impl Full {
         let file = shop.call(Method::POST, "/v1/contacts/import").header("content-type", "text/csv");
         let report = file.body(format!("email,phone\n{suppressed},12\n")).await.expect(200);
         let import = report["id"].as_str().unwrap().to_owned();
-        Self { shop, branch, notification, key, suppressed, contact, appointment, import }
+        let script = format!("segment-of-{}", &contact[24..]);
+        let source = format!("fn include(contact, now) {{ contact.id == \"{contact}\" }}");
+        shop.put(&format!("/v1/scripts/{script}"), &json!({"kind": "segment", "source": source})).await.expect(201);
+        Self { shop, branch, notification, key, suppressed, contact, appointment, import, script }
     }
 
     /// Everything by which an answer could give this tenant away.
     fn marks(&self) -> Vec<&str> {
-        let Self { shop, branch, notification, key, suppressed, contact, appointment, import } = self;
-        vec![&shop.id, branch, notification, key, suppressed, contact, appointment, import]
+        let Self { shop, branch, notification, key, suppressed, contact, appointment, import, script } = self;
+        vec![&shop.id, branch, notification, key, suppressed, contact, appointment, import, script]
     }
 }
 
@@ -65,6 +69,9 @@ fn path_of(path: &str, one: &Full) -> Option<String> {
             filled = filled.replacen("{id}", id, 1);
         }
     }
+    if path.starts_with("/v1/scripts/{name}") || path.starts_with("/v1/segments/{name}") {
+        filled = filled.replace("{name}", &one.script);
+    }
     filled = filled.replace("{branch}", &one.branch).replace("{key}", &one.key).replace("{address}", one.suppressed);
     filled = filled.replace("{externalId}", &one.appointment.replace(' ', "%20"));
     (filled != path).then_some(filled)
@@ -73,7 +80,7 @@ fn path_of(path: &str, one: &Full) -> Option<String> {
 /// The same path with nobody's things in it.
 fn path_of_nobody(path: &str) -> String {
     let filled = path.replace("{id}", NOBODY).replace("{branch}", NOBODY).replace("{key}", NOBODY);
-    filled.replace("{address}", "nobody@nowhere.example").replace("{externalId}", NOBODY)
+    filled.replace("{address}", "nobody@nowhere.example").replace("{externalId}", NOBODY).replace("{name}", NOBODY)
 }
 
 fn body_for(method: &str, path: &str) -> Option<Value> {
@@ -96,7 +103,7 @@ async fn call(caller: &Caller, method: &str, path: &str, body: Option<&Value>) -
 }
 
 /// A PUT to an id that does not exist makes it, in the caller's own realm.
-const MAKING: [&str; 2] = ["/v1/contacts/{id}", "/v1/appointments/{externalId}"];
+const MAKING: [&str; 3] = ["/v1/contacts/{id}", "/v1/appointments/{externalId}", "/v1/scripts/{name}"];
 
 fn operations() -> Vec<(String, String)> {
     let document = serde_json::to_value(recado::http::openapi()).unwrap();
@@ -159,14 +166,23 @@ on_each_store!(p27_a_put_to_anothers_id_makes_ones_own, async |app: TestApp| {
     for path in MAKING {
         let body = |id: &str| json!({"externalId": id, "name": "mine"});
         let visit = |id: &str| json!({"externalId": id, "contactId": "ana", "startsAt": "2026-03-03T15:00:00Z"});
+        let script = json!({"kind": "segment", "source": "fn include(contact, now) { false }"});
         let make = async |id: &str| {
-            let path = path.replace("{id}", id).replace("{externalId}", &id.replace(' ', "%20"));
-            let body = if path.contains("contacts") { body(id) } else { visit(id) };
+            let path = path.replace("{id}", id).replace("{externalId}", &id.replace(' ', "%20")).replace("{name}", id);
+            let (body, named) = match path.as_str() {
+                p if p.contains("contacts") => (body(id), "externalId"),
+                p if p.contains("scripts") => (script.clone(), "name"),
+                _ => (visit(id), "externalId"),
+            };
             let made = two.shop.put(&path, &body).await.expect(201);
-            assert_eq!(made["externalId"], id);
+            assert_eq!(made[named], id);
             made
         };
-        let theirs = if path.contains("contacts") { &one.contact } else { &one.appointment };
+        let theirs = match path {
+            p if p.contains("contacts") => &one.contact,
+            p if p.contains("scripts") => &one.script,
+            _ => &one.appointment,
+        };
         let (there, nowhere) = (make(theirs).await, make(NOBODY).await);
         assert_ne!(there["id"].as_str(), Some(one.contact.as_str()));
         let fields = |made: &Value| made.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
