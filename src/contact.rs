@@ -267,10 +267,10 @@ fn check_preferences(preferences: &Preferences, rules: &Rules<'_>, faults: &mut 
 }
 
 fn unknown_channel(pointer: &str, channel: &str, rules: &Rules<'_>) -> Option<Fault> {
-    if rules.app.plugins.manifest(channel).is_some() {
+    if rules.tenant.channels.has(channel) {
         return None;
     }
-    let known: Vec<_> = rules.app.plugins.names();
+    let known = rules.tenant.channels.names();
     let detail = format!("there is no such channel; there are: {}", known.join(", "));
     Some(Fault::new(pointer, "unknown_channel", detail))
 }

@@ -113,8 +113,8 @@ pub struct TestResult {
 
 /// Stores a channel's settings.
 pub async fn save(app: &App, tenant: &TenantId, branch: &str, channel: &str, given: ChannelSettings) -> Result<()> {
-    app.plugins.manifest(channel).ok_or(Error::NotFound)?;
     let known = app.tenants.get(tenant).await?;
+    known.channels.manifest(channel).ok_or(Error::NotFound)?;
     if !branch.is_empty() && !known.branches.contains_key(branch) {
         return Err(Error::fault("/branchId", "unknown_branch", "this tenant has no such branch"));
     }
@@ -140,12 +140,12 @@ pub async fn save(app: &App, tenant: &TenantId, branch: &str, channel: &str, giv
                 let row = IntegrationRow { disabled_at, updated_at: now, ..old.row.clone() };
                 return write(app, tenant, &row).await;
             }
-            _ => return Err(Error::fault("/provider", "required", provider_help(app, channel))),
+            _ => return Err(Error::fault("/provider", "required", provider_help(&known, channel))),
         },
     };
     let mut rows = Vec::with_capacity(accounts.len());
     for (account, pointer) in accounts {
-        rows.push(prepare(app, tenant, branch, channel, account, &pointer, old).await?);
+        rows.push(prepare(app, &known, branch, channel, account, &pointer, old).await?);
     }
     let row = IntegrationRow {
         branch: branch.to_owned(),
@@ -172,24 +172,24 @@ fn many(accounts: Vec<AccountSettings>) -> Result<Vec<(AccountSettings, String)>
     Ok(accounts.into_iter().enumerate().map(|(n, a)| (a, format!("/accounts/{n}"))).collect())
 }
 
-fn provider_help(app: &App, channel: &str) -> String {
-    format!("must be one of: {}", app.plugins.provider_names(channel).join(", "))
+fn provider_help(tenant: &Tenant, channel: &str) -> String {
+    format!("must be one of: {}", tenant.channels.provider_names(channel).join(", "))
 }
 
 /// Checks one account and seals its secrets.
 async fn prepare(
     app: &App,
-    tenant: &TenantId,
+    tenant: &Tenant,
     branch: &str,
     channel: &str,
     account: AccountSettings,
     pointer: &str,
     old: Option<&Integration>,
 ) -> Result<AccountRow> {
-    let provider = app
-        .plugins
+    let provider = tenant
+        .channels
         .provider(channel, &account.provider)
-        .ok_or_else(|| Error::fault(format!("{pointer}/provider"), "out_of_range", provider_help(app, channel)))?;
+        .ok_or_else(|| Error::fault(format!("{pointer}/provider"), "out_of_range", provider_help(tenant, channel)))?;
     let pointer = format!("{pointer}/settings");
     let record = record(channel, branch, &account.name);
     let stored =
@@ -198,18 +198,19 @@ async fn prepare(
     for (name, value) in &mut clear {
         if provider.is_secret(name) && value == COVERED {
             let sealed = stored.and_then(|a| a.settings.get(name)).and_then(Value::as_str);
-            let plain = sealed.and_then(|s| app.keyring.open(tenant.as_str(), &record, name, s).ok());
+            let plain = sealed.and_then(|s| app.keyring.open(tenant.id.as_str(), &record, name, s).ok());
             *value = plain.map_or(Value::Null, |p| Value::String(p.expose_secret().to_owned()));
         }
     }
     let settings = provider.validate(Settings(clear)).map_err(|errors| faults(&pointer, errors))?;
     check_addresses(app, &provider, &settings, &pointer).await?;
-    check_sender(app, tenant, branch, channel, &settings, &pointer).await?;
-    app.tenants.try_open(channel, &account.provider, &settings).map_err(|e| faults(&pointer, vec![e]))?;
+    check_sender(tenant, branch, channel, &settings, &pointer)?;
+    let host = app.tenants.host();
+    tenant.channels.open(channel, &account.provider, &settings, host).map_err(|e| faults(&pointer, vec![e]))?;
     let mut settings = settings.0;
     for (name, value) in &mut settings {
         if let (true, Value::String(plain)) = (provider.is_secret(name), &*value) {
-            *value = Value::String(app.keyring.seal(tenant.as_str(), &record, name, plain));
+            *value = Value::String(app.keyring.seal(tenant.id.as_str(), &record, name, plain));
         }
     }
     Ok(AccountRow { name: account.name, provider: account.provider, settings })
@@ -247,17 +248,9 @@ async fn check_addresses(app: &App, provider: &Provider, settings: &Settings, po
 }
 
 /// An e-mail account sends only as an address that the tenant, or the branch, may use.
-async fn check_sender(
-    app: &App,
-    tenant: &TenantId,
-    branch: &str,
-    channel: &str,
-    settings: &Settings,
-    pointer: &str,
-) -> Result<()> {
-    let by_mail = app.plugins.manifest(channel).is_some_and(|m| m.address == AddressKind::Email);
+fn check_sender(tenant: &Tenant, branch: &str, channel: &str, settings: &Settings, pointer: &str) -> Result<()> {
+    let by_mail = tenant.channels.manifest(channel).is_some_and(|m| m.address == AddressKind::Email);
     let Some(from) = settings.0.get("from").and_then(Value::as_str).filter(|_| by_mail) else { return Ok(()) };
-    let tenant = app.tenants.get(tenant).await?;
     tenant
         .levels(Some(branch))
         .check_sender(from)
@@ -283,7 +276,7 @@ pub async fn remove(app: &App, tenant: &TenantId, branch: &str, channel: &str) -
 
 /// The state of one channel.
 pub fn state(app: &App, tenant: &Tenant, branch: Option<&str>, channel: &str) -> Option<ChannelState> {
-    let manifest = app.plugins.manifest(channel)?;
+    let manifest = tenant.channels.manifest(channel)?;
     let integration = tenant.integration(channel, branch);
     let by_operator = app.config.load().channel(channel).enabled;
     let accounts: Vec<AccountState> = integration
@@ -293,13 +286,13 @@ pub fn state(app: &App, tenant: &Tenant, branch: Option<&str>, channel: &str) ->
             name: a.name.clone(),
             provider: a.provider.clone(),
             webhook_url: integration.and_then(|i| i.hook_url_of(&a.name)),
-            settings: cover(app, channel, a),
+            settings: cover(tenant, channel, a),
         })
         .collect();
     let provider = integration
         .and_then(|i| i.accounts.first())
         .map(|a| std::sync::Arc::clone(&a.provider))
-        .or_else(|| app.plugins.provider(channel, &manifest.providers.first()?.name))?;
+        .or_else(|| tenant.channels.provider(channel, &manifest.providers.first()?.name))?;
     Some(ChannelState {
         channel: channel.to_owned(),
         title: manifest.title.clone(),
@@ -317,7 +310,7 @@ pub fn state(app: &App, tenant: &Tenant, branch: Option<&str>, channel: &str) ->
             AddressKind::PhoneOrEmail => "phone-or-email",
             AddressKind::None => "none",
         },
-        providers: app.plugins.provider_names(channel),
+        providers: tenant.channels.provider_names(channel),
         can: Abilities {
             subject: provider.subject,
             html: provider.html,
@@ -330,8 +323,8 @@ pub fn state(app: &App, tenant: &Tenant, branch: Option<&str>, channel: &str) ->
     })
 }
 
-fn cover(app: &App, channel: &str, account: &AccountRow) -> Map<String, Value> {
-    let provider = app.plugins.provider(channel, &account.provider);
+fn cover(tenant: &Tenant, channel: &str, account: &AccountRow) -> Map<String, Value> {
+    let provider = tenant.channels.provider(channel, &account.provider);
     let covered = |name: &str| provider.as_ref().is_none_or(|p| p.is_secret(name));
     account
         .settings
@@ -373,7 +366,7 @@ async fn check(app: &App, tenant: &Tenant, branch: Option<&str>, channel: &str) 
 
 /// testAllChannels: one key per channel, and `details` beside them.
 pub async fn test_all(app: &App, tenant: &Tenant, branch: Option<&str>) -> Map<String, Value> {
-    let names = app.plugins.names();
+    let names = tenant.channels.names();
     let results = futures_util::future::join_all(names.iter().map(|name| test(app, tenant, branch, name))).await;
     let mut out = Map::new();
     let mut details = BTreeMap::new();

@@ -114,7 +114,7 @@ pub async fn draft(app: &App, tenant: &Arc<Tenant>, request: NotifyRequest) -> R
     let kind: Arc<str> = checked.kind.as_str().into();
     for (n, (recipient, id)) in checked.recipients.into_iter().zip(ids).enumerate() {
         let pointer = if checked.to_is_list { format!("/to/{n}") } else { "/to".to_owned() };
-        let steps = route(app, &config, tenant, branch, &recipient, wanted).chain(wanted, &pointer)?;
+        let steps = route(&config, tenant, branch, &recipient, wanted).chain(wanted, &pointer)?;
         let steps = match steps {
             Ok(steps) => steps,
             Err(fault) => {

@@ -15,14 +15,14 @@ use crate::error::{Error, Result};
 use crate::hook::{self, Hook};
 use crate::ids::TenantId;
 use crate::lane::{Lane, Limits};
-use crate::plugins::Registry;
+use crate::plugins::{Catalog, Registry};
 use crate::retry::OnUnknown;
 use crate::secrets::Keyring;
 use crate::settings::{Level, Levels, TenantSettings};
 use crate::store::callbacks::last_inbound;
 use crate::store::channels::{AccountRow, IntegrationRow, find_memory};
 use crate::store::notifications::Delivery;
-use crate::store::{Db, channels, suppressions, tenants};
+use crate::store::{Db, channels, documents, suppressions, tenants};
 
 /// How long another node's (or the command line's) change may go unnoticed.
 const FRESH_FOR: Duration = Duration::from_secs(2);
@@ -34,6 +34,8 @@ pub struct Tenant {
     pub settings: TenantSettings,
     pub branches: HashMap<String, Branch>,
     pub has_suppressions: bool,
+    /// What it can send through, set up or not.
+    pub channels: Catalog,
     pub platform: Arc<Defaults>,
     version: i64,
     keyring: Arc<Keyring>,
@@ -71,6 +73,11 @@ pub struct Account {
 impl Tenant {
     pub fn levels(&self, branch: Option<&str>) -> Levels<'_> {
         Levels { branch: branch.and_then(|b| self.branches.get(b)).map(|b| &b.settings), tenant: &self.settings }
+    }
+
+    /// Every level's settings for a channel.
+    pub fn integrations_of(&self, channel: &str) -> impl Iterator<Item = &Integration> {
+        self.integrations.get(channel).into_iter().flat_map(HashMap::values)
     }
 
     /// The integration that holds for a branch: its own, else the tenant's.
@@ -280,10 +287,12 @@ impl Tenants {
         let branches = tenants::list_branches(&self.db.pool, id).await?;
         let rows = channels::list(&self.db.pool, id).await?;
         let has_suppressions = suppressions::any(&self.db.pool, id).await?;
+        let uploads = documents::list(&self.db.pool, id, documents::Kind::Plugin).await?;
+        let own = Catalog::new(Arc::clone(&self.plugins), &uploads, before.map(|t| &t.channels));
         let mut integrations: HashMap<String, HashMap<String, Integration>> = HashMap::new();
         for row in rows {
             let old = before.and_then(|t| t.integrations.get(&row.channel)?.get(&row.branch));
-            let integration = self.open(id, row, old);
+            let integration = self.open(id, &own, row, old);
             integrations
                 .entry(integration.row.channel.clone())
                 .or_default()
@@ -299,6 +308,7 @@ impl Tenants {
                 .map(|b| (b.id.to_string(), Branch { name: b.name, settings: b.settings }))
                 .collect(),
             has_suppressions,
+            channels: own,
             keyring: Arc::clone(&self.keyring),
             public_url: self.config.load().server.public_url.clone(),
             platform: Arc::new(self.config.load().defaults.clone()),
@@ -306,7 +316,13 @@ impl Tenants {
         })
     }
 
-    fn open(&self, tenant: &TenantId, row: IntegrationRow, before: Option<&Integration>) -> Integration {
+    fn open(
+        &self,
+        tenant: &TenantId,
+        known: &Catalog,
+        row: IntegrationRow,
+        before: Option<&Integration>,
+    ) -> Integration {
         let level = if row.branch.is_empty() { Level::Tenant } else { Level::Branch };
         let base = match level {
             Level::Branch => format!("{}/{}", row.channel, row.branch),
@@ -317,7 +333,7 @@ impl Tenants {
             .iter()
             .enumerate()
             .filter_map(|(n, account)| {
-                let provider = self.plugins.provider(&row.channel, &account.provider)?;
+                let provider = known.provider(&row.channel, &account.provider)?;
                 let kept = before
                     .and_then(|i| i.accounts.iter().find(|a| a.row.name == account.name))
                     .filter(|a| a.row.provider == account.provider && a.row.settings == account.settings)
@@ -325,16 +341,17 @@ impl Tenants {
                     .filter(|a| Arc::ptr_eq(&a.provider, &provider))
                     .and_then(|a| a.channel.as_ref().ok().cloned());
                 let hook_url = self.hook_url(tenant, &row, account, &provider);
-                let channel = match kept {
-                    Some(open) => Ok(open),
-                    None => self.open_account(tenant, &row, account, &provider, hook_url.clone()),
+                let reopen = || {
+                    let settings = unseal(&self.keyring, tenant, &row, account, &provider)?;
+                    self.open_account(known, &row.channel, account, &settings, hook_url.clone())
                 };
+                let channel = kept.map_or_else(reopen, Ok);
                 let key = format!("{base}#{}", account.name);
                 Some(Account {
                     lane: if n == 0 { base.as_str() } else { key.as_str() }.into(),
                     key,
                     hook_url,
-                    address: self.plugins.manifest(&row.channel).map_or(AddressKind::None, |m| m.address),
+                    address: known.manifest(&row.channel).map_or(AddressKind::None, |m| m.address),
                     provider,
                     channel,
                     row: account.clone(),
@@ -346,17 +363,15 @@ impl Tenants {
 
     fn open_account(
         &self,
-        tenant: &TenantId,
-        row: &IntegrationRow,
+        known: &Catalog,
+        channel: &str,
         account: &AccountRow,
-        provider: &Provider,
+        settings: &Settings,
         hook_url: Option<Arc<str>>,
     ) -> Result<Arc<dyn Channel>, SettingsError> {
-        let settings = unseal(&self.keyring, tenant, row, account, provider)?;
         // A provider on the internet can't reach a server that is only known to its own machine.
         let hook_url = hook_url.filter(|_| hook::is_public(&self.config.load().server.public_url));
-        let host = Host { hook_url, ..self.host.clone() };
-        self.plugins.open(&row.channel, &account.provider, &settings, &host)
+        known.open(channel, &account.provider, settings, &Host { hook_url, ..self.host.clone() })
     }
 
     fn hook_url(
@@ -374,16 +389,6 @@ impl Tenants {
         };
         let reports = provider.callbacks || provider.inbound;
         reports.then(|| hook.url(&self.keyring, &self.config.load().server.public_url).into())
-    }
-
-    /// Opens an account that is not stored (yet), from settings in clear.
-    pub fn try_open(
-        &self,
-        channel: &str,
-        provider: &str,
-        settings: &Settings,
-    ) -> Result<Arc<dyn Channel>, SettingsError> {
-        self.plugins.open(channel, provider, settings, &self.host)
     }
 
     pub fn host(&self) -> &Host {

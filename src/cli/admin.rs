@@ -118,7 +118,7 @@ pub(super) async fn channels(config: Config, command: ChannelsCommand, json: boo
     match command {
         ChannelsCommand::List { tenant } => {
             let tenant = app.tenants.get(&only(&app, tenant).await?).await?;
-            let names = app.plugins.names();
+            let names = tenant.channels.names();
             let states: Vec<_> =
                 names.iter().filter_map(|name| integrations::state(&app, &tenant, None, name)).collect();
             if json {
@@ -137,8 +137,8 @@ pub(super) async fn channels(config: Config, command: ChannelsCommand, json: boo
         ChannelsCommand::Test { tenant, channel } => {
             let tenant = app.tenants.get(&only(&app, tenant).await?).await?;
             if let Some(channel) = channel {
-                if !app.plugins.has(&channel) {
-                    let known = app.plugins.names();
+                if !tenant.channels.has(&channel) {
+                    let known = tenant.channels.names();
                     return Err(Failure::usage(format!(
                         "there is no channel {channel}; there are: {}",
                         known.join(", ")

@@ -52,7 +52,7 @@ pub(super) async fn list(
     let tenant = app.tenants.get(&tenant).await?;
     let branch = known_branch(&tenant, query.branch_id.as_deref())?;
     let items =
-        app.plugins.names().iter().filter_map(|name| integrations::state(&app, &tenant, branch, name)).collect();
+        tenant.channels.names().iter().filter_map(|name| integrations::state(&app, &tenant, branch, name)).collect();
     Ok(Json(ChannelList { items }))
 }
 
@@ -139,9 +139,9 @@ pub(super) async fn test(
     Params(query): Params<BranchQuery>,
     bytes: Bytes,
 ) -> Result<Json<TestResult>> {
-    app.plugins.manifest(&channel).ok_or(Error::NotFound)?;
-    let wanted: TestRequest = if bytes.is_empty() { TestRequest::default() } else { json::parse(&bytes)? };
     let tenant = app.tenants.get(&tenant).await?;
+    tenant.channels.manifest(&channel).ok_or(Error::NotFound)?;
+    let wanted: TestRequest = if bytes.is_empty() { TestRequest::default() } else { json::parse(&bytes)? };
     let branch = known_branch(&tenant, query.branch_id.as_deref())?;
     match wanted.to {
         None => Ok(Json(integrations::test(&app, &tenant, branch, &channel).await)),

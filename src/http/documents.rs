@@ -63,7 +63,19 @@ pub(super) async fn versions(app: &App, tenant: &TenantId, key: Key<'_>) -> Resu
 }
 
 /// Lets an earlier version hold again.
+#[allow(dead_code, reason = "the kinds that have nothing against any version come next")]
 pub(super) async fn roll_back(app: &App, tenant: &TenantId, key: Key<'_>, wanted: Rollback) -> Result<Document> {
+    roll_back_if(app, tenant, key, wanted, |_| Ok(())).await
+}
+
+/// As [`roll_back`], unless there is something against the version that is meant.
+pub(super) async fn roll_back_if(
+    app: &App,
+    tenant: &TenantId,
+    key: Key<'_>,
+    wanted: Rollback,
+    judge: impl FnOnce(&Document) -> Result<()> + Send,
+) -> Result<Document> {
     let mut conn = app.db.pool.acquire().await?;
     let mut alone = begin_alone(&mut conn, app.db.engine, tenant).await?;
     let kept = store::versions(&mut *alone, tenant, key).await?;
@@ -81,6 +93,9 @@ pub(super) async fn roll_back(app: &App, tenant: &TenantId, key: Key<'_>, wanted
             .find(|version| *version < current)
             .ok_or_else(|| Error::refused("wrong-state", "there is no version before the current one"))?,
     };
+    if let Some(meant) = kept.iter().find(|d| d.version == version) {
+        judge(meant)?;
+    }
     store::roll_back(&mut alone, tenant, key, version).await?;
     let held = store::find(&mut *alone, tenant, key).await?;
     commit_alone(alone).await?;

@@ -15,6 +15,7 @@ mod notifications;
 mod notify;
 mod page;
 mod playground;
+mod plugins;
 mod sandbox;
 mod scripts;
 mod segments;
@@ -72,6 +73,10 @@ fn api() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(channels::test_all))
         .routes(routes!(channels::get, channels::put, channels::delete))
         .routes(routes!(channels::test))
+        .routes(routes!(plugins::list))
+        .routes(routes!(plugins::get, plugins::put, plugins::delete))
+        .routes(routes!(plugins::versions))
+        .routes(routes!(plugins::rollback))
         .routes(routes!(hooks::get, hooks::post))
         .routes(routes!(sandbox::list))
         .routes(routes!(suppressions::list, suppressions::post))

@@ -107,7 +107,7 @@ pub(super) async fn post(
     let now = Moment::new(body.now.unwrap_or_else(|| app.now()), zone(&settled, None));
     let (kind, script) = script(&app, &tenant, &body).await?;
     let (origin, people) = people(&app, &tenant, body.contacts, body.limit, now).await?;
-    let order = || crate::notify::order(&app, &settled, None).into_iter().map(Cow::into_owned).collect();
+    let order = || crate::notify::order(&settled, None).into_iter().map(Cow::into_owned).collect();
     let trial = Trial {
         kind,
         script,

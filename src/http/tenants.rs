@@ -18,6 +18,7 @@ use crate::clock::Timestamp;
 use crate::error::{Error, Fault, Result};
 use crate::ids::{BranchId, TenantId};
 use crate::notify::is_locale;
+use crate::plugins::Catalog;
 use crate::settings::TenantSettings;
 use crate::store::tenants::{self as store, BranchRow, TenantRow};
 
@@ -121,7 +122,7 @@ pub(super) async fn post(
 pub(crate) async fn create(app: &App, new: NewTenant) -> Result<TenantItem> {
     let name = name(&new.name)?;
     let settings = new.over(TenantSettings::default());
-    check(app, &settings)?;
+    check(&Catalog::shared(Arc::clone(&app.plugins)), &settings)?;
     let (id, now) = (TenantId::fresh(), app.now());
     store::insert(&app.db.pool, &id, &name, &settings, now).await?;
     Ok(TenantItem { id: id.to_string(), name, settings, created_at: now })
@@ -172,7 +173,7 @@ pub(super) async fn patch(
         row.name = name(given)?;
     }
     row.settings = change.over(row.settings);
-    check(&app, &row.settings)?;
+    check(&app.tenants.get(&id).await?.channels, &row.settings)?;
     store::update(&app.db.pool, &id, &row.name, &row.settings).await?;
     app.tenants.refresh(&id);
     Ok(Json(row.into()))
@@ -198,7 +199,7 @@ pub(crate) async fn create_branch(app: &App, tenant: &TenantId, new: NewTenant) 
     store::find(&app.db.pool, tenant).await?.ok_or(Error::NotFound)?;
     let name = name(&new.name)?;
     let settings = new.over(TenantSettings::default());
-    check(app, &settings)?;
+    check(&app.tenants.get(tenant).await?.channels, &settings)?;
     let (id, now) = (BranchId::fresh(), app.now());
     store::insert_branch(&app.db.pool, tenant, &id, &name, &settings, now).await?;
     changed(app, tenant).await?;
@@ -238,7 +239,7 @@ pub(super) async fn patch_branch(
         row.name = name(given)?;
     }
     row.settings = change.over(row.settings);
-    check(&app, &row.settings)?;
+    check(&app.tenants.get(&id).await?.channels, &row.settings)?;
     store::update_branch(&app.db.pool, &id, &row.id, &row.name, &row.settings).await?;
     changed(&app, &id).await?;
     Ok(Json(row.into()))
@@ -256,7 +257,7 @@ fn name(given: &str) -> Result<String> {
     if name.is_empty() { Err(Error::fault("/name", "required", "must not be empty")) } else { Ok(name) }
 }
 
-fn check(app: &App, settings: &TenantSettings) -> Result<()> {
+fn check(channels: &Catalog, settings: &TenantSettings) -> Result<()> {
     let mut faults = Vec::new();
     let mut add = |pointer: &str, code: &'static str, detail: String| faults.push(Fault::new(pointer, code, detail));
     if let Some(locale) = settings.locale.as_deref().filter(|l| !is_locale(l)) {
@@ -280,8 +281,8 @@ fn check(app: &App, settings: &TenantSettings) -> Result<()> {
         }
     }
     for (n, channel) in settings.channel_order.iter().flatten().enumerate() {
-        if !app.plugins.has(channel) {
-            let known = app.plugins.names();
+        if !channels.has(channel) {
+            let known = channels.names();
             let detail = format!("there is no such channel; there are: {}", known.join(", "));
             add(&format!("/channelOrder/{n}"), "unknown_channel", detail);
         }

@@ -93,7 +93,7 @@ pub async fn explain(app: &App, tenant: &Tenant, draft: &Draft) -> Result<DryRun
         notifications.push(Explained {
             recipient: PublicRecipient::from(&*d.recipient),
             settings: settings(tenant.levels(branch), tenant),
-            channels: consider_all(app, &config, tenant, d, &closed),
+            channels: consider_all(&config, tenant, d, &closed),
             steps,
         });
     }
@@ -117,19 +117,13 @@ async fn may_send(
 }
 
 /// Every channel there is: those of the chain in its order, then the others with the reason they were not taken.
-fn consider_all(
-    app: &App,
-    config: &crate::config::Config,
-    tenant: &Tenant,
-    d: &Delivery,
-    closed: &[&str],
-) -> Vec<Considered> {
+fn consider_all(config: &crate::config::Config, tenant: &Tenant, d: &Delivery, closed: &[&str]) -> Vec<Considered> {
     let all: Vec<String> = {
-        let names = app.plugins.names();
+        let names = tenant.channels.names();
         let rest = names.iter().filter(|n| !d.chain.iter().any(|c| **c == ***n)).map(ToString::to_string);
         d.chain.iter().cloned().chain(rest).collect()
     };
-    let looked = route(app, config, tenant, d.branch.as_deref(), &d.recipient, Wanted::Named(&all));
+    let looked = route(config, tenant, d.branch.as_deref(), &d.recipient, Wanted::Named(&all));
     looked
         .considered
         .into_iter()

@@ -232,7 +232,7 @@ pub(super) async fn check(app: &App, tenant: &Tenant, r: NotifyRequest, now: Tim
         faults.add("/branchId", "unknown_branch", "this tenant has no such branch");
     }
     times(&r, now, &mut faults);
-    let channels = channels(app, &r, &mut faults);
+    let channels = channels(tenant, &r, &mut faults);
     let fallback_after = r.fallback_after.as_deref().and_then(|text| fallback_after(text, &mut faults));
     let body = body(app, &r, &mut faults);
     let actions = actions(r.actions.unwrap_or_default(), &mut faults);
@@ -286,7 +286,7 @@ fn times(r: &NotifyRequest, now: Timestamp, faults: &mut Faults) {
     }
 }
 
-fn channels(app: &App, r: &NotifyRequest, faults: &mut Faults) -> Option<Vec<String>> {
+fn channels(tenant: &Tenant, r: &NotifyRequest, faults: &mut Faults) -> Option<Vec<String>> {
     let (pointer, named) = match (&r.channel, &r.channels) {
         (Some(_), Some(_)) => {
             faults.add("/channels", "exactly_one_of", "give channel or channels, not both");
@@ -301,8 +301,8 @@ fn channels(app: &App, r: &NotifyRequest, faults: &mut Faults) -> Option<Vec<Str
         (None, None) => return None,
     };
     for (n, channel) in named.iter().enumerate() {
-        if !app.plugins.has(channel) {
-            let known = app.plugins.names();
+        if !tenant.channels.has(channel) {
+            let known = tenant.channels.names();
             let pointer = if r.channels.is_some() { format!("{pointer}/{n}") } else { pointer.to_owned() };
             faults.add(
                 pointer,

@@ -5,7 +5,6 @@ use std::borrow::Cow;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::app::App;
 use crate::config::Config;
 use crate::content::Recipient;
 use crate::error::{Error, Fault, Result};
@@ -38,19 +37,18 @@ pub struct Route<'a> {
 const PLATFORM_ORDER: [&str; 5] = ["whatsapp", "chatwoot", "sms", "email", "webhook"];
 
 /// The tenant's order, else the platform's, then whatever else there is.
-pub fn order<'a>(app: &App, tenant: &'a Tenant, branch: Option<&str>) -> Vec<Cow<'a, str>> {
+pub fn order<'a>(tenant: &'a Tenant, branch: Option<&str>) -> Vec<Cow<'a, str>> {
     let own = tenant.levels(branch).find(|s| s.channel_order.as_ref());
     if let Some(own) = own {
         return own.value.iter().map(|name| name.as_str().into()).collect();
     }
-    let names = app.plugins.names();
+    let names = tenant.channels.names();
     let rest = names.iter().filter(|n| !PLATFORM_ORDER.contains(&&***n)).map(|n| Cow::Owned(n.to_string()));
-    PLATFORM_ORDER.into_iter().filter(|n| app.plugins.has(n)).map(Cow::Borrowed).chain(rest).collect()
+    PLATFORM_ORDER.into_iter().filter(|n| tenant.channels.has(n)).map(Cow::Borrowed).chain(rest).collect()
 }
 
 /// Looks at each channel wanted.
 pub fn route<'a>(
-    app: &App,
     config: &Config,
     tenant: &'a Tenant,
     branch: Option<&str>,
@@ -59,12 +57,12 @@ pub fn route<'a>(
 ) -> Route<'a> {
     let channels: Vec<Cow<'a, str>> = match wanted {
         Wanted::Named(names) => names.iter().map(|name| name.as_str().into()).collect(),
-        Wanted::Any => order(app, tenant, branch),
+        Wanted::Any => order(tenant, branch),
     };
     let mut route = Route { considered: Vec::new(), steps: Vec::new() };
     for channel in channels {
         let channel = channel.into_owned();
-        match judge(app, config, tenant, branch, recipient, &channel) {
+        match judge(config, tenant, branch, recipient, &channel) {
             Ok(step) => {
                 route.considered.push(Considered { channel, taken: true, reason: None });
                 route.steps.push(step);
@@ -78,14 +76,13 @@ pub fn route<'a>(
 }
 
 fn judge<'a>(
-    app: &App,
     config: &Config,
     tenant: &'a Tenant,
     branch: Option<&str>,
     recipient: &Recipient,
     channel: &str,
 ) -> Result<(&'a str, &'a Account), &'static str> {
-    let manifest = app.plugins.manifest(channel).ok_or("unknown_channel")?;
+    let manifest = tenant.channels.manifest(channel).ok_or("unknown_channel")?;
     if !config.channel(channel).enabled {
         return Err("disabled_by_operator");
     }

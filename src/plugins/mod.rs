@@ -1,22 +1,26 @@
 //! The registry: which channels exist, and through which providers.
 
+mod catalog;
 mod native;
 mod sandbox;
 mod script;
 mod shipped;
+mod upload;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use plugin_api::{Channel, Host, Manifest, Plugin, Provider, Settings, SettingsError};
+use plugin_api::{Manifest, Plugin, Provider};
 
+pub use catalog::Catalog;
 pub use sandbox::{SANDBOX, play};
 pub use script::{CaseResult, FolderFault, ScriptPlugin, read_folder, run_cases};
+pub use upload::Texts;
 
-/// Every channel by name: those compiled in, those that scripts describe, and the sandbox as a provider of each. What
-/// it answers are values of their own, so that a reload can put other scripts in place while calls go on.
+/// Every channel that all tenants have, by name: those compiled in, those that scripts describe, and the sandbox as a
+/// provider of each. A reload can put other scripts in place while calls go on. What one tenant sees is its [`Catalog`].
 pub struct Registry {
     channels: ArcSwap<Channels>,
 }
@@ -92,43 +96,8 @@ impl Registry {
         self.channels.load().contains_key(channel)
     }
 
-    pub fn manifest(&self, channel: &str) -> Option<Arc<Manifest>> {
-        self.channels.load().get(channel).map(|e| Arc::clone(&e.manifest))
-    }
-
-    /// A channel's provider by name; every channel has the sandbox. The same one again until its plugin changes.
-    pub fn provider(&self, channel: &str, provider: &str) -> Option<Arc<Provider>> {
-        let channels = self.channels.load();
-        let entry = channels.get(channel)?;
-        if provider == SANDBOX {
-            return Some(Arc::clone(&entry.sandbox));
-        }
-        entry.providers.iter().find(|p| p.name == provider).cloned()
-    }
-
-    pub fn provider_names(&self, channel: &str) -> Vec<String> {
-        let channels = self.channels.load();
-        let real = channels.get(channel).into_iter().flat_map(|e| e.providers.iter().map(|p| p.name.clone()));
-        real.filter(|name| name != SANDBOX).chain([SANDBOX.to_owned()]).collect()
-    }
-
-    /// Opens an account.
-    pub fn open(
-        &self,
-        channel: &str,
-        provider: &str,
-        settings: &Settings,
-        host: &Host,
-    ) -> Result<Arc<dyn Channel>, SettingsError> {
-        let entry = self.channels.load().get(channel).cloned();
-        if provider == SANDBOX {
-            let address = entry.map_or(plugin_api::AddressKind::None, |e| e.manifest.address);
-            return Ok(Arc::new(sandbox::Sandbox { address }));
-        }
-        let entry = entry.ok_or_else(|| {
-            SettingsError::new("provider", "unknown_provider", format!("\"{channel}\" has no \"{provider}\""))
-        })?;
-        entry.plugin.plugin().open(provider, settings, host)
+    fn entry(&self, channel: &str) -> Option<Arc<Entry>> {
+        self.channels.load().get(channel).cloned()
     }
 }
 
@@ -145,6 +114,11 @@ fn add(channels: &mut Channels, plugin: Supplied, place: &str) -> anyhow::Result
 }
 
 impl Entry {
+    fn of_script(plugin: ScriptPlugin) -> Self {
+        let manifest = plugin.manifest().clone();
+        Self::new(Supplied::Script(Box::new(plugin)), manifest)
+    }
+
     fn new(plugin: Supplied, manifest: Manifest) -> Self {
         let providers: Vec<_> = manifest.providers.iter().cloned().map(Arc::new).collect();
         let sandbox = Arc::new(providers.first().map_or_else(sandbox::provider, |first| sandbox::like(first)));

@@ -71,12 +71,10 @@ pub(super) async fn run_bulk<T: Send + 'static>(job: impl FnOnce() -> T + Send +
     .await
 }
 
-/// As [`run`], for the start of the program and for tests: holds the calling thread.
+/// Runs `job`, which is short, on a thread of its own while the caller waits: accounts are opened while others wait for
+/// their tenant, and must not stand behind somebody's slow calls.
 pub(super) fn run_blocking<T: Send + 'static>(job: impl FnOnce() -> T + Send + 'static) -> Result<T, Panicked> {
-    let (tell, told) = channel();
-    let job = move || {
-        let _ = tell.send(catch_unwind(AssertUnwindSafe(job)));
-    };
-    let _ = POOL.jobs.send(Box::new(job));
-    told.recv().ok().and_then(Result::ok).ok_or(Panicked)
+    let job = || catch_unwind(AssertUnwindSafe(job));
+    let thread = std::thread::Builder::new().name("script-compile".to_owned()).stack_size(STACK).spawn(job);
+    thread.ok().and_then(|t| t.join().ok()).and_then(Result::ok).ok_or(Panicked)
 }

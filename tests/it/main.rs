@@ -10,6 +10,7 @@ mod email;
 mod hooks;
 mod notify;
 mod openapi;
+mod own_channels;
 mod plugins;
 mod scripts;
 mod secrets;

@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use plugin_api::Manifest;
-use recado::plugins::Registry;
+use recado::plugins::{Catalog, Registry};
 
 /// A folder whose line in `src/plugins/native.rs` or `src/plugins/shipped.rs` was forgotten would be a channel that silently does not exist.
 #[test]
 fn every_plugin_folder_is_compiled_in() {
-    let registry = Registry::native().unwrap();
+    let registry = Catalog::shared(Registry::native().unwrap().into());
     let plugins = Path::new(env!("CARGO_MANIFEST_DIR")).join("plugins");
     let mut channels = BTreeSet::new();
     for entry in std::fs::read_dir(&plugins).unwrap() {

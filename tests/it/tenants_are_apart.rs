@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use axum::http::Method;
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Caller, Shop, TestApp, dump, hello};
+use crate::support::{Answer, Caller, Shop, TestApp, dump, hello, pager};
 
 const NOBODY: &str = "01930000-0000-7000-8000-000000000000";
 
@@ -21,6 +21,7 @@ struct Full {
     appointment: String,
     import: String,
     script: String,
+    plugin: String,
 }
 
 impl Full {
@@ -45,13 +46,15 @@ impl Full {
         let script = format!("segment-of-{}", &contact[24..]);
         let source = format!("fn include(contact, now) {{ contact.id == \"{contact}\" }}");
         shop.put(&format!("/v1/scripts/{script}"), &json!({"kind": "segment", "source": source})).await.expect(201);
-        Self { shop, branch, notification, key, suppressed, contact, appointment, import, script }
+        let plugin = format!("pager-of-{}", suppressed.split('@').next().unwrap());
+        shop.put(&format!("/v1/plugins/{plugin}"), &pager(&plugin)).await.expect(201);
+        Self { shop, branch, notification, key, suppressed, contact, appointment, import, script, plugin }
     }
 
     /// Everything by which an answer could give this tenant away.
     fn marks(&self) -> Vec<&str> {
-        let Self { shop, branch, notification, key, suppressed, contact, appointment, import, script } = self;
-        vec![&shop.id, branch, notification, key, suppressed, contact, appointment, import, script]
+        let Self { shop, branch, notification, key, suppressed, contact, appointment, import, script, plugin } = self;
+        vec![&shop.id, branch, notification, key, suppressed, contact, appointment, import, script, plugin]
     }
 }
 
@@ -62,11 +65,12 @@ fn path_of(path: &str, one: &Full) -> Option<String> {
         ("/v1/tenants/{id}", &one.shop.id),
         ("/v1/contacts/{id}", &one.contact),
         ("/v1/imports/{id}", &one.import),
+        ("/v1/plugins/{name}", &one.plugin),
     ];
     let mut filled = path.to_owned();
     for (begin, id) in ids {
         if path.starts_with(begin) {
-            filled = filled.replacen("{id}", id, 1);
+            filled = filled.replacen("{id}", id, 1).replacen("{name}", id, 1);
         }
     }
     if path.starts_with("/v1/scripts/{name}") || path.starts_with("/v1/segments/{name}") {
@@ -125,7 +129,7 @@ on_each_store!(p27_anothers_ids_are_answered_like_ids_that_do_not_exist, async |
     let mut tried = BTreeSet::new();
     for (method, path) in operations() {
         // These make what is not there: the next test.
-        if method == "put" && MAKING.contains(&path.as_str()) {
+        if method == "put" && (MAKING.contains(&path.as_str()) || path == "/v1/plugins/{name}") {
             continue;
         }
         let Some(theirs) = path_of(&path, &one) else {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use plugin_api::conformance::HttpDouble;
 use recado::config::Config;
-use recado::plugins::Registry;
+use recado::plugins::{Catalog, Registry};
 use serde_json::json;
 
 use super::{SHIPPED, SMALL};
@@ -39,7 +39,7 @@ fn load_fault(folder: &Path) -> String {
 
 #[test]
 fn what_ships_is_there_without_a_folder() {
-    let registry = Registry::load(None).unwrap();
+    let registry = Catalog::shared(Registry::load(None).unwrap().into());
     for name in SHIPPED {
         assert_eq!(registry.provider_names(name), [name, "sandbox"]);
     }
@@ -73,7 +73,7 @@ fn a_shipped_script_can_be_laid_over() {
     let scratch = tempfile::tempdir().unwrap();
     let manifest = SMALL.replace("channel = \"small\"\ntitle = \"Small\"", "channel = \"ntfy\"\ntitle = \"Our own\"");
     write(scratch.path(), "ntfy", &manifest, SCRIPT);
-    let registry = Registry::load(Some(scratch.path())).unwrap();
+    let registry = Catalog::shared(Registry::load(Some(scratch.path())).unwrap().into());
     assert_eq!(registry.manifest("ntfy").unwrap().title, "Our own");
     assert_eq!(registry.names().len(), Registry::load(None).unwrap().names().len());
 }

@@ -4,12 +4,14 @@ mod app;
 mod call;
 mod gate;
 mod hooks;
+mod pager;
 mod shop;
 mod store;
 
 pub use app::{JWT_SECRET, OPERATOR_KEY, TestApp};
 pub use call::{Answer, Call, Caller};
 pub use gate::Gate;
+pub use pager::{PAGER, pager, pager_with};
 pub use shop::{Shop, hello};
 pub use store::{TestStore, dump};
 
