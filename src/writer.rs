@@ -4,6 +4,7 @@
 mod accept;
 mod conclude;
 mod outcome;
+mod overlap;
 mod plan;
 mod report;
 mod task;

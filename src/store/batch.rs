@@ -15,6 +15,7 @@ use sqlx::AnyConnection;
 
 use super::{Db, Engine, StoreResult};
 pub use spec::{outcome_number, status_number};
+pub use sqlite::Commit;
 
 /// A value of a row.
 #[derive(Debug, Clone)]
@@ -195,13 +196,16 @@ impl Batches {
         match (self.db.engine, open) {
             (Engine::Postgres, _) => json::commit_postgres(conn, &batch, open, &mut self.texts).await,
             (Engine::Sqlite, true) => json::commit_sqlite(conn, &batch).await,
-            (Engine::Sqlite, false) => {
-                let thread = match &self.thread {
-                    Some(thread) => thread,
-                    None => self.thread.insert(sqlite::Thread::open(self.db.sqlite_file()?).await?),
-                };
-                thread.commit(batch).await
-            }
+            (Engine::Sqlite, false) => self.launch(batch).await?.await,
         }
+    }
+
+    /// Hands a batch to SQLite's thread, which writes one after another; the future is its commit.
+    pub async fn launch(&mut self, batch: Batch) -> StoreResult<Commit> {
+        let thread = match &self.thread {
+            Some(thread) => thread,
+            None => self.thread.insert(sqlite::Thread::open(self.db.sqlite_file()?).await?),
+        };
+        thread.launch(batch)
     }
 }

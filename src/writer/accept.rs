@@ -26,20 +26,33 @@ impl Task {
         deduped: &mut HashMap<(TenantId, String, String), String>,
         now: Timestamp,
     ) -> StoreResult<()> {
-        let (mut fates, mut admissions) = (Vec::new(), Vec::new());
         if self.key_is_taken(conn, accept, now).await? {
-            written.accepts.push(AcceptFate { refused: true, fates, admissions });
+            written.accepts.push(AcceptFate { refused: true, fates: vec![], admissions: vec![] });
             return Ok(());
         }
         let mut reasons = self.suppressed(conn, accept).await?;
         let duplicates = self.dedupe(conn, accept, deduped, now).await?;
-        for (new, duplicate) in accept.notifications.iter().zip(duplicates) {
-            fates.push(match (duplicate, reasons.remove(new.delivery.id.as_str())) {
-                (Some(first), _) => Fate::Duplicate(first),
-                (None, Some(reason)) => Fate::Suppressed(reason),
-                (None, None) => Fate::Queued,
-            });
-        }
+        let fates = accept.notifications.iter().zip(duplicates);
+        let fates = fates.map(|(new, duplicate)| match (duplicate, reasons.remove(new.delivery.id.as_str())) {
+            (Some(first), _) => Fate::Duplicate(first),
+            (None, Some(reason)) => Fate::Suppressed(reason),
+            (None, None) => Fate::Queued,
+        });
+        let fates = fates.collect();
+        self.place(accept, fates, batch, written, now);
+        Ok(())
+    }
+
+    /// Makes the rows of one request, each recipient's fate being known.
+    pub(super) fn place(
+        &self,
+        accept: &mut Accept,
+        fates: Vec<Fate>,
+        batch: &mut Batch,
+        written: &mut Written,
+        now: Timestamp,
+    ) {
+        let mut admissions = Vec::with_capacity(fates.len());
         let answer = if fates.iter().all(|f| *f == Fate::Queued) {
             accept.answer.clone()
         } else {
@@ -80,7 +93,6 @@ impl Task {
             new.push(batch, &born, key);
         }
         written.accepts.push(AcceptFate { refused: false, fates, admissions });
-        Ok(())
     }
 
     /// Only asked where a dedupe key would be taken in vain; else the batch itself finds out.

@@ -14,8 +14,34 @@ use crate::store::notifications::{Claim, NewNotification};
 use crate::store::{self, StoreResult, lanes};
 
 impl Task {
-    /// The batch is durable: answer, hand on, and do what needs no transaction.
+    /// A batch of its own is durable: answer, hand on, and do what needs no transaction.
     pub(super) async fn conclude(&self, ops: Vec<Op>, written: Written, conn: &mut AnyConnection) {
+        let now = written.now.unwrap_or_else(|| self.clock.now());
+        let (own, others): (Vec<_>, Vec<_>) = ops.into_iter().partition(asks_afterwards);
+        self.tell(others, written);
+        for op in own {
+            match op {
+                Op::Load(load) => {
+                    let loaded = self.load(conn, &load).await;
+                    let _ = load.reply.send(loaded);
+                }
+                Op::Settle(lane) => self.settle(conn, &lane).await,
+                Op::Acquire(reply) => {
+                    let _ = reply.send(self.acquire(conn, now).await.unwrap_or_default());
+                }
+                Op::Renew => {
+                    let lease_end = now.plus(self.settings.lane_lease);
+                    if let Err(e) = lanes::renew_any_tenant(&mut *conn, &self.settings.node, now, lease_end).await {
+                        tracing::warn!(error = %e, "lanes not renewed");
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// What was written is durable: answer and hand on.
+    pub(super) fn tell(&self, ops: Vec<Op>, written: Written) {
         let now = written.now.unwrap_or_else(|| self.clock.now());
         let Written { started, stored, accepts, reported, .. } = written;
         reported.tell(&self.engine);
@@ -33,28 +59,14 @@ impl Task {
                 }
                 Op::Finish(finished) => self.engine.finished(&finished),
                 Op::Touch(tenant, lane, _) => self.engine.wake(&tenant, &lane),
-                Op::Load(load) => {
-                    let loaded = self.load(conn, &load).await;
-                    let _ = load.reply.send(loaded);
-                }
                 Op::Report(report) => {
                     let _ = report.reply.send(Ok(()));
-                }
-                Op::Settle(lane) => self.settle(conn, &lane).await,
-                Op::Acquire(reply) => {
-                    let _ = reply.send(self.acquire(conn, now).await.unwrap_or_default());
-                }
-                Op::Renew => {
-                    let lease_end = now.plus(self.settings.lane_lease);
-                    if let Err(e) = lanes::renew_any_tenant(&mut *conn, &self.settings.node, now, lease_end).await {
-                        tracing::warn!(error = %e, "lanes not renewed");
-                    }
                 }
                 Op::Flush(reply) => {
                     let _ = reply.send(());
                 }
                 Op::Release(deliveries) => self.engine.released(&deliveries),
-                Op::Stop => {}
+                Op::Load(_) | Op::Settle(_) | Op::Acquire(_) | Op::Renew | Op::Stop => {}
             }
         }
     }
@@ -134,4 +146,9 @@ impl Task {
         }
         Ok(taken)
     }
+}
+
+/// What a batch carries that is done after its commit, on its connection.
+fn asks_afterwards(op: &Op) -> bool {
+    matches!(op, Op::Load(_) | Op::Settle(_) | Op::Acquire(_) | Op::Renew)
 }

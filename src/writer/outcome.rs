@@ -1,19 +1,37 @@
-//! Outcomes become rows.
+//! What happened to a delivery becomes rows.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::Finished;
+use super::{Finished, Op};
 use crate::ids::TenantId;
 use crate::store::batch::{Batch, Kind, Val, outcome_number, status_number};
 use crate::store::to_json;
 
 pub(super) type MemoryKey = (TenantId, String, Option<Arc<str>>);
 
+/// The rows of what asks nothing.
+pub(super) fn fill(op: &Op, batch: &mut Batch, memory: &mut HashMap<MemoryKey, [Val; 5]>) {
+    match op {
+        Op::Start(s) => batch.push(
+            Kind::Start,
+            [(&s.tenant.0).into(), (&s.id.0).into(), (&s.lease).into(), s.now.0.into(), s.due.0.into()],
+        ),
+        Op::Finish(finished) => finish(finished, batch, memory),
+        Op::Release(deliveries) => {
+            for (d, due) in deliveries {
+                let row = [(&d.tenant.0).into(), (&d.id.0).into(), (&d.lease).into(), due.0.into()];
+                batch.push(Kind::Release, row);
+            }
+        }
+        _ => {}
+    }
+}
+
 /// The rows of one outcome. Of several things to remember about one address the last one counts.
-pub(super) fn finish(f: &Finished, batch: &mut Batch, memory: &mut HashMap<MemoryKey, [Val; 5]>) {
+fn finish(f: &Finished, batch: &mut Batch, memory: &mut HashMap<MemoryKey, [Val; 5]>) {
     let d = &f.delivery;
     let (tenant, id) = (Val::from(&d.tenant.0), Val::from(&d.id.0));
     if let Some(a) = &f.attempt {

@@ -8,7 +8,8 @@ use sqlx::AnyConnection;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::outcome::finish;
+use super::outcome::fill;
+use super::overlap::{Counts, Flying, Landing, Making};
 use super::plan::{Plan, Touches};
 use super::report::Reported;
 use super::{Fate, Op, Settings};
@@ -22,14 +23,14 @@ use crate::store::notifications::Asked;
 use crate::store::{self, Db, StoreResult, to_json};
 
 /// The most operations that share a commit.
-const BATCH: usize = 512;
+pub(super) const BATCH: usize = 512;
 /// How often the writer lets others run before it commits.
 const GATHER: usize = 3;
 /// A statement that takes longer than this is given up, and its connection with it.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The writer's own connection.
-struct Link {
+pub(super) struct Link {
     db: Db,
     conn: Option<AnyConnection>,
     /// After a failed connect, at most one more a second.
@@ -37,7 +38,7 @@ struct Link {
 }
 
 impl Link {
-    async fn take(&mut self) -> StoreResult<AnyConnection> {
+    pub(super) async fn take(&mut self) -> StoreResult<AnyConnection> {
         if let Some(conn) = self.conn.take() {
             return Ok(conn);
         }
@@ -47,6 +48,10 @@ impl Link {
         let conn = self.db.connect().await;
         self.unreachable_until = conn.is_err().then(|| Instant::now() + Duration::from_secs(1));
         conn
+    }
+
+    pub(super) fn give_back(&mut self, conn: AnyConnection) {
+        self.conn = Some(conn);
     }
 }
 
@@ -99,28 +104,45 @@ impl Task {
     pub(super) async fn run(mut self, mut ops: mpsc::Receiver<Op>) {
         let mut link = Link { db: self.db.clone(), conn: None, unreachable_until: None };
         let mut stopping = false;
+        // What came in and is part of no batch yet.
+        let mut inbox = Vec::with_capacity(64);
+        let mut making = Making::default();
+        let mut flying: Option<Flying> = None;
         loop {
-            let mut batch = Vec::with_capacity(64);
-            if self.owed.is_empty() {
-                if stopping {
-                    break;
-                }
-                ops.recv_many(&mut batch, BATCH).await;
-                // Whoever is about to write anyway shares the commit: under load a few more of them, alone nobody waits.
-                for _ in 0..GATHER {
-                    tokio::task::yield_now().await;
-                    let room = BATCH.saturating_sub(batch.len());
-                    if room == 0 || ops.is_empty() {
-                        break;
+            self.make(&mut making, &mut inbox);
+            if let Some(mut batch) = flying.take() {
+                let room = if inbox.is_empty() { BATCH - making.ops.len() } else { 0 };
+                match batch.landed(&mut ops, &mut inbox, room).await {
+                    Landing::NotYet => flying = Some(batch),
+                    Landing::Done(done) => {
+                        // A commit costs much the same for few rows and for many: when only few have come, those who
+                        // are now told are waited for.
+                        if making.ops.len() * 2 > batch.len() {
+                            flying = self.launch(&mut link, &mut making).await;
+                        }
+                        self.land(&mut link, batch, done).await;
                     }
-                    ops.recv_many(&mut batch, room).await;
                 }
+            } else if !making.ops.is_empty() {
+                if inbox.is_empty() {
+                    gather(&mut ops, &mut inbox, BATCH - making.ops.len()).await;
+                    self.make(&mut making, &mut inbox);
+                }
+                flying = self.launch(&mut link, &mut making).await;
+            } else if !inbox.is_empty() || !self.owed.is_empty() {
+                if inbox.is_empty() {
+                    let _ = tokio::time::timeout(Duration::from_secs(1), ops.recv_many(&mut inbox, BATCH)).await;
+                }
+                let room = BATCH.saturating_sub(inbox.len());
+                gather(&mut ops, &mut inbox, room).await;
+                inbox.append(&mut self.owed);
+                stopping |= inbox.iter().any(|op| matches!(op, Op::Stop));
+                self.write(&mut link, std::mem::take(&mut inbox)).await;
+            } else if stopping {
+                break;
             } else {
-                let _ = tokio::time::timeout(Duration::from_secs(1), ops.recv_many(&mut batch, BATCH)).await;
-                batch.append(&mut self.owed);
+                ops.recv_many(&mut inbox, BATCH).await;
             }
-            stopping |= batch.iter().any(|op| matches!(op, Op::Stop));
-            self.write(&mut link, batch).await;
         }
         if let Some(conn) = &mut link.conn
             && let Err(e) = lanes::give_up_all_any_tenant(conn, &self.settings.node).await
@@ -129,22 +151,28 @@ impl Task {
         }
     }
 
-    /// Writes a batch; one bad statement in it does not take the others along.
+    /// Writes a batch by itself.
     async fn write(&mut self, link: &mut Link, mut ops: Vec<Op>) {
-        let mut prepared = match self.try_write(link, &mut ops).await {
-            Ok(()) => return,
-            Err((error, prepared)) => {
-                self.undo(&ops, &prepared);
-                (error, ops)
-            }
-        };
-        if let (StoreError::Statement(_) | StoreError::Unreadable(_), true) = (&prepared.0, prepared.1.len() > 1) {
-            for op in prepared.1.drain(..) {
+        if let Err((error, accepts)) = self.try_write(link, &mut ops).await {
+            self.not_written(link, ops, accepts, error).await;
+        }
+    }
+
+    /// One bad statement in a batch does not take the others along.
+    pub(super) async fn not_written(
+        &mut self,
+        link: &mut Link,
+        mut ops: Vec<Op>,
+        accepts: Vec<AcceptFate>,
+        error: StoreError,
+    ) {
+        self.undo(&ops, &accepts);
+        if let (StoreError::Statement(_) | StoreError::Unreadable(_), true) = (&error, ops.len() > 1) {
+            for op in ops.drain(..) {
                 Box::pin(self.write(link, vec![op])).await;
             }
             return;
         }
-        let (error, ops) = prepared;
         tracing::error!(error = %error, operations = ops.len(), "the store did not take a batch");
         for op in ops {
             self.fail(op, &error);
@@ -189,16 +217,16 @@ impl Task {
     }
 
     /// Admissions made for a batch that failed.
-    fn undo(&self, ops: &[Op], admissions: &[Vec<Admission>]) {
+    fn undo(&self, ops: &[Op], fates: &[AcceptFate]) {
         let accepts = ops.iter().filter_map(|op| if let Op::Accept(a) = op { Some(a) } else { None });
-        for (accept, admissions) in accepts.zip(admissions) {
-            for (new, admission) in accept.notifications.iter().zip(admissions) {
+        for (accept, fate) in accepts.zip(fates) {
+            for (new, admission) in accept.notifications.iter().zip(&fate.admissions) {
                 self.engine.lane(&new.delivery.tenant, &new.delivery.lane).state().unadmit(&new.delivery, *admission);
             }
         }
     }
 
-    async fn try_write(&mut self, link: &mut Link, ops: &mut Vec<Op>) -> Result<(), (StoreError, Vec<Vec<Admission>>)> {
+    async fn try_write(&mut self, link: &mut Link, ops: &mut Vec<Op>) -> Result<(), (StoreError, Vec<AcceptFate>)> {
         let mut conn = link.take().await.map_err(|e| (e, vec![]))?;
         let mut batch = Written::default();
         let result = tokio::time::timeout(PATIENCE, self.transact(&mut conn, ops, &mut batch)).await;
@@ -215,8 +243,7 @@ impl Task {
                 if matches!(e, StoreError::Statement(_) | StoreError::Unreadable(_)) {
                     link.conn = Some(conn);
                 }
-                let admissions = batch.accepts.into_iter().map(|a| a.admissions).collect();
-                return Err((e, admissions));
+                return Err((e, batch.accepts));
             }
         }
         self.conclude(std::mem::take(ops), batch, &mut conn).await;
@@ -262,19 +289,8 @@ impl Task {
         for op in ops.iter_mut() {
             match op {
                 Op::Accept(accept) => self.accept(conn, accept, &mut batch, written, &mut deduped, now).await?,
-                Op::Start(s) => batch.push(
-                    Kind::Start,
-                    [(&s.tenant.0).into(), (&s.id.0).into(), (&s.lease).into(), s.now.0.into(), s.due.0.into()],
-                ),
-                Op::Finish(finished) => finish(finished, &mut batch, &mut memory),
                 Op::Report(report) => self.report(conn, report, &mut written.reported, now).await?,
-                Op::Release(deliveries) => {
-                    for (d, due) in deliveries {
-                        let row = [(&d.tenant.0).into(), (&d.id.0).into(), (&d.lease).into(), due.0.into()];
-                        batch.push(Kind::Release, row);
-                    }
-                }
-                _ => {}
+                op => fill(op, &mut batch, &mut memory),
             }
         }
         if !written.reported.woken.is_empty() {
@@ -283,7 +299,7 @@ impl Task {
         for row in memory.into_values() {
             batch.push(Kind::Memory, row);
         }
-        let counts = [Kind::Notification, Kind::Start, Kind::Finish].map(|kind| batch.count(kind) as u64);
+        let counts = Counts::of(&batch);
         written.committing = true;
         let changed = if batch.is_empty() {
             store::commit(conn).await?;
@@ -292,15 +308,26 @@ impl Task {
             self.batches.commit(conn, batch, open).await?
         };
         written.committing = false;
-        let [notifications, starts, finishes] = counts;
-        if changed.count(Kind::Notification) != notifications {
+        self.compare(conn, ops, &counts, &changed, written).await
+    }
+
+    /// Finds out which rows did not take effect, when some did not.
+    pub(super) async fn compare(
+        &self,
+        conn: &mut AnyConnection,
+        ops: &[Op],
+        counts: &Counts,
+        changed: &Changed,
+        written: &mut Written,
+    ) -> StoreResult<()> {
+        if changed.count(Kind::Notification) != counts.notifications {
             written.stored = Some(self.stored(conn, ops).await?);
         }
-        if changed.count(Kind::Start) != starts {
+        if changed.count(Kind::Start) != counts.starts {
             written.started = Some(self.started(conn, ops).await?);
         }
-        if changed.count(Kind::Finish) != finishes {
-            let late = finishes.saturating_sub(changed.count(Kind::Finish));
+        if changed.count(Kind::Finish) != counts.finishes {
+            let late = counts.finishes.saturating_sub(changed.count(Kind::Finish));
             tracing::warn!(late, "outcomes came after their lease; kept in the journal only");
         }
         Ok(())
@@ -338,5 +365,17 @@ impl Task {
             .map(|s| serde_json::json!({"t": s.tenant, "id": s.id, "token": s.lease}))
             .collect();
         self.asked.started(conn, &rows).await
+    }
+}
+
+/// Whoever is about to write anyway shares the commit: under load a few more of them, alone nobody waits.
+async fn gather(ops: &mut mpsc::Receiver<Op>, inbox: &mut Vec<Op>, room: usize) {
+    let most = inbox.len() + room;
+    for _ in 0..GATHER {
+        tokio::task::yield_now().await;
+        if inbox.len() == most || ops.is_empty() {
+            break;
+        }
+        ops.recv_many(inbox, most - inbox.len()).await;
     }
 }

@@ -6,7 +6,9 @@
 
 use std::collections::HashSet;
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::mpsc;
+use std::task::{Context, Poll};
 
 use rusqlite::types::{ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{Connection, Statement};
@@ -47,10 +49,21 @@ impl Thread {
         Ok(Self { jobs })
     }
 
-    pub(super) async fn commit(&self, batch: Batch) -> StoreResult<Changed> {
+    pub(super) fn launch(&self, batch: Batch) -> StoreResult<Commit> {
         let (reply, done) = oneshot::channel();
         self.jobs.send(Job { batch, reply }).map_err(|_| ended())?;
-        done.await.map_err(|_| ended())?
+        Ok(Commit(done))
+    }
+}
+
+/// A batch that is being written.
+pub struct Commit(oneshot::Receiver<StoreResult<Changed>>);
+
+impl Future for Commit {
+    type Output = StoreResult<Changed>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(context).map(|done| done.unwrap_or_else(|_| Err(ended())))
     }
 }
 
