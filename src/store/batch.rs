@@ -14,6 +14,7 @@ use serde::{Serialize, Serializer};
 use sqlx::AnyConnection;
 
 use super::{Db, Engine, StoreResult};
+use crate::error::StoreError;
 pub use spec::{outcome_number, status_number};
 pub use sqlite::Commit;
 
@@ -200,8 +201,12 @@ impl Batches {
         }
     }
 
-    /// Hands a batch to SQLite's thread, which writes one after another; the future is its commit.
+    /// Hands a batch to SQLite's thread, which writes one after another; the future is its commit. There is no such thread
+    /// for PostgreSQL.
     pub async fn launch(&mut self, batch: Batch) -> StoreResult<Commit> {
+        if self.db.engine == Engine::Postgres {
+            return Err(StoreError::Statement("PostgreSQL takes one batch at a time".into()));
+        }
         let thread = match &self.thread {
             Some(thread) => thread,
             None => self.thread.insert(sqlite::Thread::open(self.db.sqlite_file()?).await?),

@@ -35,6 +35,25 @@ on_each_db!(any_number_of_rows_is_written_whole, async |db: &Db| {
     assert_eq!(stored, total);
 });
 
+on_each_db!(sqlite_takes_the_next_batch_before_the_last_is_written, async |db: &Db| {
+    let mut batches = Batches::new(db);
+    let batch = |id: &str| {
+        let mut batch = Batch::default();
+        batch.push(Kind::Key, key("k", id).each_ref().map(val));
+        batch.push(Kind::Notification, notification(id, &json!({"k": "k"})).each_ref().map(val));
+        batch
+    };
+    if db.engine == Engine::Postgres {
+        assert!(batches.launch(batch("first")).await.is_err());
+        return;
+    }
+    let (first, second) =
+        (batches.launch(batch("first")).await.unwrap(), batches.launch(batch("second")).await.unwrap());
+    // In order, whoever is asked first.
+    let (second, first) = (second.await.unwrap(), first.await.unwrap());
+    assert_eq!((first.count(Kind::Notification), second.count(Kind::Notification)), (1, 0));
+});
+
 on_each_db!(what_came_under_a_used_key_is_not_stored, async |db: &Db| {
     let batch = |request: &str, name: &str| {
         let mut batch = Batch::default();
