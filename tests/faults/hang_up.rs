@@ -53,9 +53,13 @@ on_each_store!(f32_a_caller_that_hangs_up_neither_undoes_nor_half_does_a_write, 
         .map(|key| {
             let (server, shop, looking) = (&server, &shop, &looking);
             async move {
-                // Most hang up within two milliseconds; some wait a little longer, so that some see their answer.
-                let most = if key % 4 == 0 { 40_000 } else { 2_000 };
-                let after = Duration::from_micros(rand::rng().random_range(0..most));
+                // Most hang up within two milliseconds, some wait a little longer, and a few see their answer however
+                // busy the machine is.
+                let after = match key {
+                    _ if key % 100 == 0 => Duration::from_secs(30),
+                    _ if key % 4 == 0 => Duration::from_micros(rand::rng().random_range(0..40_000)),
+                    _ => Duration::from_micros(rand::rng().random_range(0..2_000)),
+                };
                 let answer = post_and_hang_up(server, shop, key, after).await?;
                 let id = answer["notifications"][0]["id"].as_str().unwrap().to_owned();
                 let sql = "select count(*) from notifications where notification_id = $1";
