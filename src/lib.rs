@@ -69,6 +69,9 @@ pub mod error;
 pub mod failpoint;
 /// Words without case and accents.
 pub mod fold;
+/// What must hold for any bytes, for the fuzzers.
+#[doc(hidden)]
+pub mod fuzz;
 /// Identifiers as types.
 pub mod ids;
 /// Tokens of the app's own sign-on.

@@ -36,7 +36,7 @@ const fn ignored(field: &'static str) -> Known {
     Known { field, headers: &[], kind: Kind::Ignored }
 }
 
-const CONTACT: &[Known] = &[
+pub(super) const CONTACT: &[Known] = &[
     known("externalId", &["idexterno", "clienteid", "idcliente", "clientid", "customerid"]),
     known("name", &["nombre", "nombrecompleto", "cliente", "fullname", "nombres", "firstname"]),
     known("lastName", &["apellido", "apellidos", "surname"]),

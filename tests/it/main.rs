@@ -7,6 +7,7 @@ mod support;
 mod bad_input;
 mod contacts;
 mod email;
+mod fuzzed;
 mod hooks;
 mod notify;
 mod openapi;
