@@ -93,16 +93,16 @@ impl App {
             lane_lease: Duration::from_secs(15),
         };
         let config: SharedConfig = Arc::new(ArcSwap::from_pointee(config));
-        let tenants = Tenants::new(db.clone(), Arc::clone(&config), Arc::clone(&plugins), Arc::clone(&keyring), host);
-        let (handle, ops) = Writer::new();
-        let engine = Engine::new(
-            handle,
-            Arc::clone(&clock),
-            Arc::clone(&config),
+        let tenants = Tenants::new(
             db.clone(),
-            Arc::clone(&tenants),
+            Arc::clone(&config),
+            Arc::clone(&plugins),
+            Arc::clone(&keyring),
             Arc::clone(&templates),
+            host,
         );
+        let (handle, ops) = Writer::new();
+        let engine = Engine::new(handle, Arc::clone(&clock), Arc::clone(&config), db.clone(), Arc::clone(&tenants));
         let task = tokio::spawn(writer::run(ops, db.clone(), Arc::clone(&clock), Arc::clone(&engine), settings));
         Ok(Arc::new(Self {
             config,

@@ -19,7 +19,6 @@ use crate::status::Status;
 use crate::store::Db;
 use crate::store::callbacks::ripe_reports_any_tenant;
 use crate::store::notifications::Delivery;
-use crate::template::Templates;
 use crate::tenant::{Tenant, Tenants};
 use crate::writer::{Events, Finished, LoadOp, Op, ReportOp, Writer};
 
@@ -55,7 +54,6 @@ pub struct Engine {
     config: SharedConfig,
     db: Db,
     tenants: Arc<Tenants>,
-    templates: Arc<Templates>,
     lanes: Mutex<LaneMap>,
     /// Deliveries held in memory, in all lanes.
     held: AtomicUsize,
@@ -67,21 +65,13 @@ pub struct Engine {
 }
 
 impl Engine {
-    pub fn new(
-        writer: Writer,
-        clock: SharedClock,
-        config: SharedConfig,
-        db: Db,
-        tenants: Arc<Tenants>,
-        templates: Arc<Templates>,
-    ) -> Arc<Self> {
+    pub fn new(writer: Writer, clock: SharedClock, config: SharedConfig, db: Db, tenants: Arc<Tenants>) -> Arc<Self> {
         Arc::new(Self {
             writer,
             clock,
             config,
             db,
             tenants,
-            templates,
             lanes: Mutex::default(),
             held: AtomicUsize::new(0),
             active: AtomicUsize::new(0),

@@ -46,12 +46,14 @@ pub mod sms;
 pub mod status;
 /// The store: every statement, and every difference between SQLite and PostgreSQL.
 pub mod store;
-/// Handlebars templates: built in, strict about missing values.
+/// Handlebars templates, the program's and tenants': strict about missing values, rendered within bounds.
 pub mod template;
 /// Tenants as sending sees them: settings, branches, opened channel accounts.
 pub mod tenant;
 /// The link by which a person leaves a tenant's marketing.
 pub mod unsubscribe;
+/// What tenants write in their own words: checked before it is stored, shown before it is sent.
+pub mod wording;
 /// The one task that writes what sending produces, in shared commits.
 pub mod writer;
 
@@ -78,6 +80,8 @@ pub mod ids;
 pub mod jwt;
 /// API keys and what they may do.
 pub mod keys;
+/// Threads with large stacks, for what tenants write.
+mod pool;
 /// Secrets at rest.
 pub mod secrets;
 /// The nearest right word for a wrong one.

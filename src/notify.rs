@@ -20,7 +20,6 @@ use crate::ids::NotificationId;
 use crate::status::{Category, Status};
 use crate::store::notifications::{Delivery, NewNotification};
 use crate::store::to_json;
-use crate::template::Parts;
 use crate::tenant::{Account, Tenant};
 use crate::writer::{Accept, Accepted, Fate, IdempotencyKey, QueueFull};
 
@@ -106,7 +105,7 @@ pub async fn draft(app: &App, tenant: &Arc<Tenant>, request: NotifyRequest) -> R
     let config = app.config.load();
     let branch = checked.branch.as_deref();
     let mut faults = Vec::new();
-    let mut templates = TemplateCheck::new(app, tenant, branch, &content);
+    let mut templates = TemplateCheck { tenant, branch, content: &content, now, seen: Vec::new() };
     let lease: Arc<str> = NotificationId::fresh().0;
     let mut notifications = Vec::with_capacity(checked.recipients.len());
     let ids = ids(checked.recipients.len());
@@ -123,7 +122,7 @@ pub async fn draft(app: &App, tenant: &Arc<Tenant>, request: NotifyRequest) -> R
             }
         };
         for account in &steps {
-            templates.check(account, &recipient)?;
+            templates.check(account, &recipient).await?;
         }
         let first = steps[0];
         let address = recipient.address(first.1.address).map(Into::into);
@@ -243,34 +242,28 @@ fn answer(notifications: &[NewNotification], fates: Option<&[Fate]>) -> NotifyRe
 
 /// Variables a template needs, checked once for each kind of recipient of a request.
 struct TemplateCheck<'a> {
-    app: &'a App,
     tenant: &'a Tenant,
     branch: Option<&'a str>,
     content: &'a Content,
+    now: Timestamp,
     seen: Vec<(String, bool, Option<String>)>,
 }
 
-impl<'a> TemplateCheck<'a> {
-    fn new(app: &'a App, tenant: &'a Tenant, branch: Option<&'a str>, content: &'a Content) -> Self {
-        Self { app, tenant, branch, content, seen: Vec::new() }
-    }
-
-    fn check(&mut self, (channel, _account): &(&str, &Account), recipient: &Recipient) -> Result<()> {
+impl TemplateCheck<'_> {
+    async fn check(&mut self, (channel, _account): &(&str, &Account), recipient: &Recipient) -> Result<()> {
         let Body::Template(name) = &self.content.body else { return Ok(()) };
         let named = recipient.name.is_some();
         let alike = |(c, n, l): &(String, bool, Option<String>)| c == channel && *n == named && *l == recipient.locale;
         if self.seen.iter().any(alike) {
             return Ok(());
         }
-        let settled = self.tenant.levels(self.branch).locale(&self.tenant.platform).value;
-        let locale = recipient.locale.as_deref().unwrap_or(settled);
-        let parts = Parts::of(channel).or_locale(settled);
+        let parts = self.tenant.parts(channel, self.branch, self.now);
+        let locale = recipient.locale.as_deref().or(parts.fallback).unwrap_or_default();
         let data = with_name(&self.content.data, recipient);
-        let missing = self
-            .app
-            .templates
-            .missing(name, locale, parts, &data)
-            .map_err(|e| Error::fault("/template", "unknown_template", e.to_string()))?;
+        let refused = |detail: String| Error::fault("/template", "unknown_template", detail);
+        let found = self.tenant.templates.find(name, self.branch);
+        let found = found.ok_or_else(|| refused(format!("there is no template {name} any more")))?;
+        let missing = found.missing(locale, parts, &data).await.map_err(|e| refused(e.to_string()))?;
         if !missing.is_empty() {
             let faults = missing
                 .iter()

@@ -10,7 +10,6 @@ mod judge;
 mod moment;
 mod natives;
 mod person;
-mod pool;
 mod run;
 mod secrets;
 mod value;
@@ -23,6 +22,8 @@ use std::time::{Duration, Instant};
 
 use rhai::{AST, CallFnOptions, Dynamic, ParseError, Scope};
 use serde_json::Value;
+
+use crate::pool;
 
 pub use engine::Kind;
 pub use fault::ScriptError;

@@ -4,7 +4,7 @@ use plugin_api::gsm7;
 use serde::Serialize;
 
 /// What a text costs as SMS.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Segments {
     pub encoding: &'static str,
     /// Septets (GSM-7) or 16-bit units (UCS-2).

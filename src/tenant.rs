@@ -21,8 +21,10 @@ use crate::secrets::Keyring;
 use crate::settings::{Level, Levels, TenantSettings};
 use crate::store::callbacks::last_inbound;
 use crate::store::channels::{AccountRow, IntegrationRow, find_memory};
+use crate::store::documents::{self, Kind};
 use crate::store::notifications::Delivery;
-use crate::store::{Db, channels, documents, suppressions, tenants};
+use crate::store::{Db, channels, suppressions, tenants};
+use crate::template::{OwnTemplates, Parts, Templates, TenantTemplates};
 
 /// How long another node's (or the command line's) change may go unnoticed.
 const FRESH_FOR: Duration = Duration::from_secs(2);
@@ -37,6 +39,7 @@ pub struct Tenant {
     /// What it can send through, set up or not.
     pub channels: Catalog,
     pub platform: Arc<Defaults>,
+    pub templates: TenantTemplates,
     version: i64,
     keyring: Arc<Keyring>,
     public_url: String,
@@ -78,6 +81,14 @@ impl Tenant {
     /// Every level's settings for a channel.
     pub fn integrations_of(&self, channel: &str) -> impl Iterator<Item = &Integration> {
         self.integrations.get(channel).into_iter().flat_map(HashMap::values)
+    }
+
+    /// Where and when a message of this branch is read; parts in the tenant's language where the reader's are missing.
+    pub fn parts<'a>(&'a self, channel: &'a str, branch: Option<&str>, now: Timestamp) -> Parts<'a> {
+        let levels = self.levels(branch);
+        let zone = levels.timezone(&self.platform).value.parse().unwrap_or_default();
+        let country = levels.country(&self.platform).value;
+        Parts::of(channel).or_locale(levels.locale(&self.platform).value).at(now, zone, country)
     }
 
     /// The integration that holds for a branch: its own, else the tenant's.
@@ -209,6 +220,7 @@ pub struct Tenants {
     config: SharedConfig,
     plugins: Arc<Registry>,
     keyring: Arc<Keyring>,
+    templates: Arc<Templates>,
     host: Host,
     cached: RwLock<HashMap<TenantId, Cached>>,
     /// One load at a time: a change of a busy tenant is read once, not by every request that waits.
@@ -222,9 +234,16 @@ struct Cached {
 }
 
 impl Tenants {
-    pub fn new(db: Db, config: SharedConfig, plugins: Arc<Registry>, keyring: Arc<Keyring>, host: Host) -> Arc<Self> {
+    pub fn new(
+        db: Db,
+        config: SharedConfig,
+        plugins: Arc<Registry>,
+        keyring: Arc<Keyring>,
+        templates: Arc<Templates>,
+        host: Host,
+    ) -> Arc<Self> {
         let loading = tokio::sync::Mutex::new(());
-        Arc::new(Self { db, config, plugins, keyring, host, cached: RwLock::default(), loading })
+        Arc::new(Self { db, config, plugins, keyring, templates, host, cached: RwLock::default(), loading })
     }
 
     pub async fn get(&self, id: &TenantId) -> Result<Arc<Tenant>> {
@@ -287,8 +306,9 @@ impl Tenants {
         let branches = tenants::list_branches(&self.db.pool, id).await?;
         let rows = channels::list(&self.db.pool, id).await?;
         let has_suppressions = suppressions::any(&self.db.pool, id).await?;
-        let uploads = documents::list(&self.db.pool, id, documents::Kind::Plugin).await?;
+        let uploads = documents::list(&self.db.pool, id, Kind::Plugin).await?;
         let own = Catalog::new(Arc::clone(&self.plugins), &uploads, before.map(|t| &t.channels));
+        let templates = self.own_templates(id, before).await?;
         let mut integrations: HashMap<String, HashMap<String, Integration>> = HashMap::new();
         for row in rows {
             let old = before.and_then(|t| t.integrations.get(&row.channel)?.get(&row.branch));
@@ -312,8 +332,25 @@ impl Tenants {
             keyring: Arc::clone(&self.keyring),
             public_url: self.config.load().server.public_url.clone(),
             platform: Arc::new(self.config.load().defaults.clone()),
+            templates,
             integrations,
         })
+    }
+
+    /// What is unchanged is neither read nor compiled again.
+    async fn own_templates(&self, id: &TenantId, before: Option<&Tenant>) -> Result<TenantTemplates> {
+        let before = before.and_then(|tenant| tenant.templates.own.as_ref());
+        let stamps = documents::stamps(&self.db.pool, id, Kind::Template).await?;
+        let own = match before {
+            _ if stamps.is_empty() => None,
+            Some(before) if before.stamps() == stamps => Some(Arc::clone(before)),
+            _ => {
+                let unescaped = self.config.load().templates.allow_unescaped_html;
+                let documents = documents::list(&self.db.pool, id, Kind::Template).await?;
+                Some(Arc::new(OwnTemplates::read(documents, before.map(|b| &**b), &self.templates, unescaped)))
+            }
+        };
+        Ok(TenantTemplates { program: Arc::clone(&self.templates), own })
     }
 
     fn open(

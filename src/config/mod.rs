@@ -41,6 +41,7 @@ pub struct Config {
     pub delivery: Delivery,
     pub log: Log,
     pub paths: Paths,
+    pub templates: Templates,
     pub defaults: Defaults,
     /// By channel name. Names are checked against the registry elsewhere; ask [`Config::channel`].
     pub channels: BTreeMap<String, ChannelSwitch>,
@@ -134,6 +135,13 @@ pub struct Paths {
     pub scripts: Option<PathBuf>,
     #[serde(deserialize_with = "values::path")]
     pub plugins: Option<PathBuf>,
+}
+
+/// What tenants may write.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Templates {
+    pub allow_unescaped_html: bool,
 }
 
 #[derive(Debug, Clone, Deserialize)]

@@ -8,11 +8,11 @@ use bytes::Bytes;
 use plugin_api::{AddressKind, ApprovedForm, Attachment, Host, Message};
 use serde_json::Value;
 
+use crate::clock::Timestamp;
 use crate::content::{AttachmentSource, Body, Content, Recipient, StoredAttachment};
 use crate::sms;
 use crate::status::Category;
 use crate::store::notifications::Delivery;
-use crate::template::{Parts, Templates};
 use crate::tenant::{Account, Known, Tenant};
 
 /// The content can't become a message.
@@ -31,7 +31,7 @@ const LARGEST: usize = 10 * 1024 * 1024;
 
 /// Makes the message of a delivery's current step.
 pub async fn compose(
-    templates: &Templates,
+    now: Timestamp,
     host: &Host,
     tenant: &Tenant,
     account: &Account,
@@ -44,7 +44,7 @@ pub async fn compose(
     }
     let unsubscribe_url = unsubscribe_url(tenant, account, d, content);
     let shown = with_link(content, unsubscribe_url.as_deref());
-    let rendered = render(templates, tenant, account, &d.channel, d.branch.as_deref(), &d.recipient, &shown)?;
+    let rendered = render(tenant, account, &d.channel, d.branch.as_deref(), &d.recipient, &shown, now).await?;
     let provider = &account.provider;
     if let Some(most) = provider.max_length
         && rendered.text.chars().count() > most
@@ -53,7 +53,7 @@ pub async fn compose(
         return Err(ComposeError { reason: "too_long", detail, passing: false });
     }
     let Known { memory, window_open } = known;
-    let form = match form(templates, tenant, account, d, content) {
+    let form = match form(tenant, account, d, content, now).await {
         // The text is what goes out now; what is wrong with the form matters when it is needed.
         Err(_) if window_open => None,
         form => form?,
@@ -114,22 +114,30 @@ fn with_link<'a>(content: &'a Content, url: Option<&str>) -> Cow<'a, Content> {
 }
 
 /// The approved form of a template, where the provider takes such forms.
-pub fn form(
-    templates: &Templates,
+pub async fn form(
     tenant: &Tenant,
     account: &Account,
     d: &Delivery,
     content: &Content,
+    now: Timestamp,
 ) -> Result<Option<ApprovedForm>, ComposeError> {
     let (Some(_), Body::Template(name)) = (account.provider.window_hours, &content.body) else { return Ok(None) };
-    let settled = tenant.levels(d.branch.as_deref()).locale(&tenant.platform).value;
-    let locale = d.recipient.locale.as_deref().unwrap_or(settled);
+    let branch = d.branch.as_deref();
+    let parts = tenant.parts(&d.channel, branch, now);
+    let locale = d.recipient.locale.as_deref().or(parts.fallback).unwrap_or_default();
     let data = with_name(&content.data, &d.recipient);
-    templates.form(name, locale, Some(settled), &data).map_err(|e| ComposeError {
+    let found = tenant.templates.find(name, branch).ok_or_else(|| gone(name))?;
+    found.form(locale, parts, &data).await.map_err(|e| ComposeError {
         reason: "template_failed",
         detail: e.to_string(),
         passing: false,
     })
+}
+
+/// It was there when the notification was accepted.
+fn gone(name: &str) -> ComposeError {
+    let detail = format!("the template {name} was deleted");
+    ComposeError { reason: "template_failed", detail, passing: false }
 }
 
 /// An attachment's bytes: stored, or fetched through the outbound rules.
@@ -167,30 +175,30 @@ pub struct Text {
 }
 
 /// Renders content for one recipient on one channel; also what `dryRun` shows.
-pub fn render(
-    templates: &Templates,
+pub async fn render(
     tenant: &Tenant,
     account: &Account,
     channel: &str,
     branch: Option<&str>,
     recipient: &Recipient,
     content: &Content,
+    now: Timestamp,
 ) -> Result<Text, ComposeError> {
-    let mut rendered = parts(templates, tenant, account, channel, branch, recipient, content)?;
+    let mut rendered = parts(tenant, account, channel, branch, recipient, content, now).await?;
     if channel == "sms" && tenant.levels(branch).find(|s| s.accent_folding.as_ref()).is_some_and(|f| *f.value) {
         rendered.text = sms::cheaper(rendered.text);
     }
     Ok(rendered)
 }
 
-fn parts(
-    templates: &Templates,
+async fn parts(
     tenant: &Tenant,
     account: &Account,
     channel: &str,
     branch: Option<&str>,
     recipient: &Recipient,
     content: &Content,
+    now: Timestamp,
 ) -> Result<Text, ComposeError> {
     let name = match &content.body {
         Body::Message(text) => {
@@ -207,12 +215,16 @@ fn parts(
         }
         Body::Template(name) => name,
     };
-    let settled = tenant.levels(branch).locale(&tenant.platform).value;
-    let locale = recipient.locale.as_deref().unwrap_or(settled);
+    let parts = tenant.parts(channel, branch, now);
+    let locale = recipient.locale.as_deref().or(parts.fallback).unwrap_or_default();
     let data = with_name(&content.data, recipient);
-    let parts = Parts::of(channel).or_locale(settled);
-    let rendered = templates.render(name, locale, parts, &data).map_err(|e| ComposeError {
-        reason: if e.code == "control_characters" { "control_characters" } else { "template_failed" },
+    let found = tenant.templates.find(name, branch).ok_or_else(|| gone(name))?;
+    let rendered = found.render(locale, parts, &data).await.map_err(|e| ComposeError {
+        reason: match e.code {
+            "control_characters" => "control_characters",
+            "template_limit" => "template_limit",
+            _ => "template_failed",
+        },
         detail: e.to_string(),
         passing: false,
     })?;

@@ -119,7 +119,7 @@ async fn attempt(engine: &Arc<Engine>, lane: &Arc<Lane>, d: &mut Delivery, how: 
     let content = content(engine, d).await?;
     let known = tenant.known(&engine.db, account, d, now).await?;
     let mut message =
-        match compose(&engine.templates, engine.tenants.host(), &tenant, account, d, &content, known).await {
+        match compose(engine.clock.now(), engine.tenants.host(), &tenant, account, d, &content, known).await {
             Ok(message) => message,
             // What can't be fetched now is an attempt that was not sent, and is tried again by the same rules.
             Err(e) if e.passing => {

@@ -56,7 +56,7 @@ pub(super) async fn list(
     Ok(Json(ChannelList { items }))
 }
 
-fn known_branch<'a>(tenant: &Tenant, branch: Option<&'a str>) -> Result<Option<&'a str>> {
+pub(super) fn known_branch<'a>(tenant: &Tenant, branch: Option<&'a str>) -> Result<Option<&'a str>> {
     match branch {
         Some(id) if !tenant.branches.contains_key(id) => {
             Err(Error::fault("/branchId", "unknown_branch", "this tenant has no such branch"))

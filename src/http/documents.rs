@@ -63,7 +63,6 @@ pub(super) async fn versions(app: &App, tenant: &TenantId, key: Key<'_>) -> Resu
 }
 
 /// Lets an earlier version hold again.
-#[allow(dead_code, reason = "the kinds that have nothing against any version come next")]
 pub(super) async fn roll_back(app: &App, tenant: &TenantId, key: Key<'_>, wanted: Rollback) -> Result<Document> {
     roll_back_if(app, tenant, key, wanted, |_| Ok(())).await
 }
@@ -79,28 +78,30 @@ pub(super) async fn roll_back_if(
     let mut conn = app.db.pool.acquire().await?;
     let mut alone = begin_alone(&mut conn, app.db.engine, tenant).await?;
     let kept = store::versions(&mut *alone, tenant, key).await?;
-    let current = kept.iter().find(|d| d.current).ok_or(Error::NotFound)?.version;
-    let version = match wanted.version {
-        Some(version) if kept.iter().any(|d| d.version == version) => version,
-        Some(_) => {
-            let numbers: Vec<_> = kept.iter().map(|d| d.version.to_string()).collect();
-            let detail = format!("there is no such version; there are: {}", numbers.join(", "));
-            return Err(Error::fault("/version", "out_of_range", detail));
-        }
-        None => kept
-            .iter()
-            .map(|d| d.version)
-            .find(|version| *version < current)
-            .ok_or_else(|| Error::refused("wrong-state", "there is no version before the current one"))?,
-    };
-    if let Some(meant) = kept.iter().find(|d| d.version == version) {
-        judge(meant)?;
-    }
+    let meant = meant(&kept, &wanted)?;
+    judge(meant)?;
+    let version = meant.version;
     store::roll_back(&mut alone, tenant, key, version).await?;
     let held = store::find(&mut *alone, tenant, key).await?;
     commit_alone(alone).await?;
     app.tenants.refresh(tenant);
     held.ok_or(Error::NotFound)
+}
+
+/// The version, of those that are kept, to which a rollback goes.
+pub(super) fn meant<'a>(kept: &'a [Document], wanted: &Rollback) -> Result<&'a Document> {
+    let current = kept.iter().find(|d| d.current).ok_or(Error::NotFound)?.version;
+    match wanted.version {
+        Some(version) => kept.iter().find(|d| d.version == version).ok_or_else(|| {
+            let numbers: Vec<_> = kept.iter().map(|d| d.version.to_string()).collect();
+            let detail = format!("there is no such version; there are: {}", numbers.join(", "));
+            Error::fault("/version", "out_of_range", detail)
+        }),
+        None => kept
+            .iter()
+            .find(|d| d.version < current)
+            .ok_or_else(|| Error::refused("wrong-state", "there is no version before the current one")),
+    }
 }
 
 pub(super) async fn delete(app: &App, tenant: &TenantId, key: Key<'_>) -> Result<StatusCode> {

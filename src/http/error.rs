@@ -37,6 +37,7 @@ fn known(slug: &str) -> (StatusCode, &'static str) {
         "script-result" => (S::UNPROCESSABLE_ENTITY, "The script returned something that means nothing here"),
         "script-failed" => (S::UNPROCESSABLE_ENTITY, "The script failed"),
         "plugin-invalid" => (S::UNPROCESSABLE_ENTITY, "The channel is not in order"),
+        "template-limit" => (S::UNPROCESSABLE_ENTITY, "Rendering the template takes more than is allowed"),
         "channel-unavailable" => (S::UNPROCESSABLE_ENTITY, "The channel can't be used"),
         "csv-invalid" => (S::UNPROCESSABLE_ENTITY, "The file is no CSV that can be read"),
         "import-stopped" => (S::UNPROCESSABLE_ENTITY, "The file could not be read to its end"),

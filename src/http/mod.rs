@@ -16,11 +16,13 @@ mod notify;
 mod page;
 mod playground;
 mod plugins;
+mod preview;
 mod sandbox;
 mod scripts;
 mod segments;
 mod shell;
 mod suppressions;
+mod templates;
 mod tenants;
 mod unsubscribe;
 
@@ -87,6 +89,11 @@ fn api() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(imports::export))
         .routes(routes!(contacts::get, contacts::put, contacts::patch, contacts::delete))
         .routes(routes!(contacts::list_consents, contacts::post_consent))
+        .routes(routes!(templates::list))
+        .routes(routes!(preview::post))
+        .routes(routes!(templates::get, templates::put, templates::delete))
+        .routes(routes!(templates::versions))
+        .routes(routes!(templates::rollback))
         .routes(routes!(appointments::list))
         .routes(routes!(imports::appointments))
         .routes(routes!(appointments::get, appointments::put, appointments::delete))

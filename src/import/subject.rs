@@ -158,5 +158,5 @@ fn in_one(faults: Vec<Fault>) -> Fault {
     let detail: Vec<&str> = faults.iter().map(|f| f.detail.as_str()).collect();
     let detail = detail.join("; ");
     let Fault { pointer, code, .. } = faults.into_iter().next().unwrap_or_else(|| Fault::new("", "refused", ""));
-    Fault { pointer, code, detail, line: None, column: None }
+    Fault::new(pointer, code, detail)
 }

@@ -77,7 +77,8 @@ pub async fn explain(app: &App, tenant: &Tenant, draft: &Draft) -> Result<DryRun
                 closed.push(channel.as_str());
                 continue;
             }
-            let text = render(&app.templates, tenant, account, channel, branch, &d.recipient, &draft.content)
+            let text = render(tenant, account, channel, branch, &d.recipient, &draft.content, now)
+                .await
                 .map_err(|e| Error::refused("template-invalid", e.detail))?;
             let cost = (channel == "sms").then(|| {
                 let counted = sms::segments(&text.text);
@@ -111,8 +112,8 @@ async fn may_send(
 ) -> Result<bool> {
     let address = d.recipient.address(account.address);
     let open = tenant.window_open(&app.db, account, (channel, address), app.clock.now()).await?;
-    let form =
-        form(&app.templates, tenant, account, d, content).map_err(|e| Error::refused("template-invalid", e.detail))?;
+    let form = form(tenant, account, d, content, app.clock.now()).await;
+    let form = form.map_err(|e| Error::refused("template-invalid", e.detail))?;
     Ok(open || form.is_some())
 }
 

@@ -234,7 +234,7 @@ pub(super) async fn check(app: &App, tenant: &Tenant, r: NotifyRequest, now: Tim
     times(&r, now, &mut faults);
     let channels = channels(tenant, &r, &mut faults);
     let fallback_after = r.fallback_after.as_deref().and_then(|text| fallback_after(text, &mut faults));
-    let body = body(app, &r, &mut faults);
+    let body = body(tenant, &r, &mut faults);
     let actions = actions(r.actions.unwrap_or_default(), &mut faults);
     let attachments = attachments(app, r.attachments.unwrap_or_default(), &mut faults).await;
     let people = people(app, tenant, r.to.as_ref()).await?;
@@ -314,7 +314,7 @@ fn channels(tenant: &Tenant, r: &NotifyRequest, faults: &mut Faults) -> Option<V
     Some(named.to_vec())
 }
 
-fn body(app: &App, r: &NotifyRequest, faults: &mut Faults) -> Option<Body> {
+fn body(tenant: &Tenant, r: &NotifyRequest, faults: &mut Faults) -> Option<Body> {
     let given = [r.template.is_some(), r.message.is_some(), r.content.is_some()];
     if given.iter().filter(|g| **g).count() > 1 {
         faults.add("", "exactly_one_of", "give at most one of template, message and content");
@@ -332,9 +332,11 @@ fn body(app: &App, r: &NotifyRequest, faults: &mut Faults) -> Option<Body> {
         return Some(Body::Content(literal.clone()));
     }
     let (pointer, name) = r.template.as_ref().map_or(("/type", &r.kind), |t| ("/template", t));
-    if !app.templates.exists(name) {
-        let known: Vec<_> = app.templates.names().collect();
-        let detail = format!("there is no such template; there are: {}", known.join(", "));
+    if tenant.templates.find(name, r.branch_id.as_deref()).is_none() {
+        let known = tenant.templates.names(r.branch_id.as_deref());
+        let more = if known.len() > 30 { ", …" } else { "" };
+        let known = known.iter().take(30).copied().collect::<Vec<_>>().join(", ");
+        let detail = format!("there is no such template; there are: {known}{more}");
         faults.add(pointer, "unknown_template", detail);
         return None;
     }

@@ -53,6 +53,22 @@ pub struct Document {
     pub current: bool,
 }
 
+/// Which version of which document holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stamp {
+    pub name: String,
+    pub branch: String,
+    pub locale: String,
+    pub version: i64,
+}
+
+impl Document {
+    pub fn stamp(&self) -> Stamp {
+        let (name, branch, locale) = (self.name.clone(), self.branch.clone(), self.locale.clone());
+        Stamp { name, branch, locale, version: self.version }
+    }
+}
+
 /// Writes the next version, which holds from now on, and says its number. The connection is within a transaction of the
 /// tenant's alone: two saves at once would count the same.
 pub async fn save(
@@ -117,6 +133,27 @@ pub async fn list(db: impl AnyExecutor<'_>, tenant: &TenantId, kind: Kind) -> St
          order by d.name, d.branch_id, d.locale"
     );
     let rows = query(AssertSqlSafe(sql)).bind(tenant.as_str()).bind(kind.as_str()).fetch_all(db).await?;
+    rows.iter().map(read).collect()
+}
+
+/// What of a kind holds, without the texts: by name, branch and locale, as [`list`].
+pub async fn stamps(db: impl AnyExecutor<'_>, tenant: &TenantId, kind: Kind) -> StoreResult<Vec<Stamp>> {
+    let rows = query(
+        "select name, branch_id, locale, version from documents where tenant_id = $1 and kind = $2 \
+         order by name, branch_id, locale",
+    )
+    .bind(tenant.as_str())
+    .bind(kind.as_str())
+    .fetch_all(db)
+    .await?;
+    let read = |row: &sqlx::any::AnyRow| {
+        Ok(Stamp {
+            name: row.try_get("name")?,
+            branch: row.try_get("branch_id")?,
+            locale: row.try_get("locale")?,
+            version: row.try_get("version")?,
+        })
+    };
     rows.iter().map(read).collect()
 }
 

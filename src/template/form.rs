@@ -9,7 +9,9 @@ use plugin_api::ApprovedForm;
 use serde_json::{Map, Value};
 
 use super::engine::{self, Failed};
-use super::{CHAT, LONGEST_SOURCE};
+use super::needs::{Flaw, Needs};
+use super::partials::{Home, Included};
+use super::{CHAT, bounds, meter};
 
 /// The name of its files, without language and `.json`.
 pub(super) const KIND: &str = "whatsapp.template";
@@ -17,8 +19,14 @@ pub(super) const KIND: &str = "whatsapp.template";
 #[derive(Debug)]
 pub(super) struct Form {
     pub locale: String,
-    source: Cow<'static, str>,
-    compiled: OnceLock<Result<Node, String>>,
+    pub source: Cow<'static, str>,
+    compiled: OnceLock<Result<Compiled, (&'static str, String)>>,
+}
+
+#[derive(Debug)]
+pub(super) struct Compiled {
+    node: Node,
+    pub needs: Vec<Needs>,
 }
 
 #[derive(Debug)]
@@ -34,40 +42,60 @@ impl Form {
         Self { locale: locale.to_owned(), source, compiled: OnceLock::new() }
     }
 
-    pub fn check(&self) -> Result<(), String> {
-        self.compiled().map(|_| ())
-    }
-
-    pub fn render(&self, data: &Value) -> Result<ApprovedForm, String> {
+    pub fn render(&self, home: &Home, data: &Value) -> Result<ApprovedForm, String> {
+        let compiled = self.compiled(home).map_err(|(_, detail)| detail)?;
         let context = Context::from(data.clone());
-        let filled = self.compiled()?.render(&context)?;
+        let filled = compiled.node.render(&context)?;
         serde_json::from_value(filled).map_err(|e| e.to_string())
     }
 
-    fn compiled(&self) -> Result<&Node, String> {
-        self.compiled.get_or_init(|| compile(&self.source)).as_ref().map_err(Clone::clone)
+    /// Its flaw as a rule's name and a sentence.
+    pub fn compiled(&self, home: &Home) -> Result<&Compiled, (&'static str, String)> {
+        self.compiled.get_or_init(|| self.compile(home)).as_ref().map_err(Clone::clone)
+    }
+
+    fn compile(&self, home: &Home) -> Result<Compiled, (&'static str, String)> {
+        if self.source.len() > bounds::LONGEST {
+            return Err(("too_long", format!("longer than {} bytes", bounds::LONGEST)));
+        }
+        let of_json = |e: serde_json::Error| ("syntax", e.to_string());
+        let document: Value = serde_json::from_str(&self.source).map_err(of_json)?;
+        // Its shape is checked once, with the texts as they are.
+        serde_json::from_value::<ApprovedForm>(document.clone()).map_err(of_json)?;
+        let mut needs = Vec::new();
+        let node = Node::of(document, &mut |text| self.text(home, text, &mut needs))?;
+        Ok(Compiled { node, needs })
+    }
+
+    fn text(&self, home: &Home, text: &str, needs: &mut Vec<Needs>) -> Result<Node, (&'static str, String)> {
+        let flawed = |flaw: Flaw| (flaw.code, format!("{text:?}, column {}: {}", flaw.column, flaw.detail));
+        bounds::check(text).map_err(flawed)?;
+        let mut tree =
+            handlebars::Template::compile(text).map_err(|e| ("syntax", format!("{text:?}: {}", e.reason())))?;
+        // What is included elsewhere has no place in a parameter.
+        let program = Home::Program;
+        needs.push(Needs::of(&tree, &mut Included::new(&program, KIND, &self.locale, false)).map_err(flawed)?);
+        if !home.is_trusted() {
+            meter::instrument(&mut tree, false);
+        }
+        Ok(Node::Text(Box::new(tree)))
     }
 }
 
-fn compile(source: &str) -> Result<Node, String> {
-    if source.len() > LONGEST_SOURCE {
-        return Err(format!("longer than {LONGEST_SOURCE} bytes"));
-    }
-    let document: Value = serde_json::from_str(source).map_err(|e| e.to_string())?;
-    // Its shape is checked once, with the texts as they are.
-    serde_json::from_value::<ApprovedForm>(document.clone()).map_err(|e| e.to_string())?;
-    Node::of(document)
-}
+type Reader<'a> = dyn FnMut(&str) -> Result<Node, (&'static str, String)> + 'a;
 
 impl Node {
-    fn of(value: Value) -> Result<Self, String> {
+    fn of(value: Value, read: &mut Reader<'_>) -> Result<Self, (&'static str, String)> {
         Ok(match value {
-            Value::String(text) => Self::Text(Box::new(
-                handlebars::Template::compile(&text).map_err(|e| format!("{text:?}: {}", e.reason()))?,
-            )),
-            Value::Array(items) => Self::List(items.into_iter().map(Self::of).collect::<Result<_, _>>()?),
+            Value::String(text) => read(&text)?,
+            Value::Array(items) => {
+                Self::List(items.into_iter().map(|item| Self::of(item, read)).collect::<Result<_, _>>()?)
+            }
             Value::Object(fields) => Self::Fields(
-                fields.into_iter().map(|(name, value)| Ok((name, Self::of(value)?))).collect::<Result<_, String>>()?,
+                fields
+                    .into_iter()
+                    .map(|(name, value)| Ok((name, Self::of(value, read)?)))
+                    .collect::<Result<_, (&'static str, String)>>()?,
             ),
             plain => Self::Plain(plain),
         })
@@ -75,10 +103,14 @@ impl Node {
 
     fn render(&self, context: &Context) -> Result<Value, String> {
         Ok(match self {
-            Self::Text(text) => Value::String(engine::render(text, false, context, CHAT).map_err(|e| match e {
-                Failed::TooLong => format!("a value is longer than {CHAT} bytes"),
-                Failed::Render(e) => e.reason().to_string(),
-            })?),
+            Self::Text(text) => {
+                let rendered = engine::render(text, engine::registry_for(false), context, CHAT);
+                Value::String(rendered.map_err(|e| match e {
+                    Failed::TooLong => format!("a value is longer than {CHAT} bytes"),
+                    Failed::Limit(limit) => limit.to_string(),
+                    Failed::Render(e) => e.reason().to_string(),
+                })?)
+            }
             Self::List(items) => Value::Array(items.iter().map(|i| i.render(context)).collect::<Result<_, _>>()?),
             Self::Fields(fields) => Value::Object(
                 fields
@@ -110,7 +142,7 @@ mod tests {
                 "buttons": [{"index": 0, "value": {"payload": "confirm:{{id}}"}}]}"#,
         );
         let data = json!({"clientName": "Ana \"},{\"text\":\"x", "time": "10:00", "id": 7});
-        let filled = form.render(&data).unwrap();
+        let filled = form.render(&Home::Program, &data).unwrap();
         assert_eq!((filled.name.as_str(), filled.language.as_str()), ("reminder", "es_MX"));
         assert_eq!(
             filled.body.iter().map(|v| v.text.as_str()).collect::<Vec<_>>(),
@@ -124,8 +156,13 @@ mod tests {
 
     #[test]
     fn a_missing_value_and_a_wrong_shape_are_said() {
-        assert!(form(r#"{"name": "r", "body": [{"text": "{{x}}"}]}"#).render(&json!({})).unwrap_err().contains('x'));
-        assert!(form(r#"{"name": "r", "bodies": []}"#).check().unwrap_err().contains("bodies"));
-        assert!(form(r#"{"name": "{{#if}"}"#).check().is_err());
+        assert!(
+            form(r#"{"name": "r", "body": [{"text": "{{x}}"}]}"#)
+                .render(&Home::Program, &json!({}))
+                .unwrap_err()
+                .contains('x')
+        );
+        assert!(form(r#"{"name": "r", "bodies": []}"#).compiled(&Home::Program).unwrap_err().1.contains("bodies"));
+        assert!(form(r#"{"name": "{{#if}"}"#).compiled(&Home::Program).is_err());
     }
 }

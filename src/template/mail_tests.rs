@@ -1,7 +1,10 @@
 //! E-mail parts: MJML, styles in their elements, the text made of HTML, and what cannot be made of any.
 
+use std::borrow::Cow;
+
 use serde_json::json;
 
+use super::tests::Alone;
 use super::*;
 
 const PAGE: &str = r#"<mjml lang="es">
@@ -112,7 +115,7 @@ fn flawed_mjml_is_refused_with_its_line() {
         ("<mj-style>b { color: {{#if a}}red{{/if}} }</mj-style>", Some(2), "must be a plain {{name}}"),
     ] {
         let error = flaw("email.mjml.hbs", &column(inner));
-        assert_eq!((error.code, error.part.as_str()), ("template_invalid", "email.mjml.es"), "{inner}: {error}");
+        assert_eq!((error.code, error.part.as_str()), ("template_invalid", "email.mjml"), "{inner}: {error}");
         assert!(error.detail.contains(detail), "{inner}: {error}");
         assert!(line.is_none() || error.line == line, "{inner}: {error}");
     }

@@ -1,11 +1,19 @@
 //! What a compiled template asks of its data: found once by walking the tree, answered per request without rendering.
 
+use std::collections::BTreeMap;
+
 use handlebars::template::{HelperTemplate, Parameter, TemplateElement, TemplateMapping};
-use handlebars::{Handlebars, JsonTruthy, Path, PathSeg, Template};
+use handlebars::{JsonTruthy, Path, PathSeg, Template};
 use serde_json::Value;
 
+use super::bounds::DEEPEST;
+use super::partials::Included;
+
 /// A problem in the template itself, with line and column.
+#[derive(Debug)]
 pub(super) struct Flaw {
+    /// Which rule it breaks, e.g. `unknown_helper`.
+    pub(super) code: &'static str,
     pub(super) detail: String,
     pub(super) line: usize,
     pub(super) column: usize,
@@ -36,15 +44,39 @@ enum Condition {
 }
 
 impl Needs {
-    pub(super) fn of(template: &Template, registry: &Handlebars<'_>) -> Result<Self, Flaw> {
-        let mut walk = Walk { registry, names: Some(Vec::new()), bound: Vec::new(), scoped: 0, depth: 0 };
+    pub(super) fn of(template: &Template, included: &mut Included<'_>) -> Result<Self, Flaw> {
+        let mut walk = Walk { included, names: Some(Vec::new()), bound: Vec::new(), scoped: 0, depth: 0 };
         let wants = walk.template(template)?;
         Ok(Self { wants, names: walk.names })
+    }
+
+    /// Adds every variable it may use, and whether it can't do without.
+    pub(super) fn variables(&self, all: &mut BTreeMap<String, bool>) {
+        wanted(&self.wants, true, all);
+        for name in self.names.iter().flatten() {
+            let within =
+                |path: &String| path.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+            if !all.keys().any(within) {
+                all.insert(name.clone(), false);
+            }
+        }
     }
 
     /// Adds the names of all variables that `data` should have and has not.
     pub(super) fn missing(&self, data: &Value, missing: &mut Vec<String>) {
         collect(&self.wants, data, missing);
+    }
+}
+
+fn wanted(wants: &[Want], always: bool, all: &mut BTreeMap<String, bool>) {
+    for want in wants {
+        match want {
+            Want::Value(path) => *all.entry(path.join(".")).or_default() |= always,
+            Want::When(_, then, otherwise) => {
+                wanted(then, false, all);
+                wanted(otherwise, false, all);
+            }
+        }
     }
 }
 
@@ -86,11 +118,8 @@ fn holds(condition: &Condition, data: &Value) -> Option<bool> {
     }
 }
 
-/// Deepest nesting of blocks and subexpressions.
-const DEEPEST: usize = 16;
-
-struct Walk<'a> {
-    registry: &'a Handlebars<'a>,
+struct Walk<'a, 'b> {
+    included: &'a mut Included<'b>,
     names: Option<Vec<String>>,
     /// Names given to a partial at its call: always there.
     bound: Vec<String>,
@@ -99,13 +128,13 @@ struct Walk<'a> {
     depth: usize,
 }
 
-impl Walk<'_> {
+impl Walk<'_, '_> {
     fn template(&mut self, template: &Template) -> Result<Vec<Want>, Flaw> {
         let mut wants = Vec::new();
         self.depth += 1;
         for (index, element) in template.elements.iter().enumerate() {
             let found = if self.depth > DEEPEST {
-                Err(format!("nested deeper than {DEEPEST} blocks").into())
+                Err(problem("too_deep", format!("nested deeper than {DEEPEST} blocks")))
             } else {
                 self.element(element, &mut wants)
             };
@@ -118,6 +147,11 @@ impl Walk<'_> {
     fn element(&mut self, element: &TemplateElement, wants: &mut Vec<Want>) -> Result<(), Problem> {
         match element {
             TemplateElement::RawString(_) | TemplateElement::Comment(_) => Ok(()),
+            TemplateElement::HtmlExpression(call) if self.included.escapes() => {
+                let name = call.name.as_name().unwrap_or("(…)");
+                let cure = "write it with two braces; only the operator can allow this";
+                Err(problem("unescaped_output", format!("{name} would go into the HTML unescaped: {cure}")))
+            }
             TemplateElement::Expression(call) | TemplateElement::HtmlExpression(call) => {
                 let name_only = call.params.is_empty() && call.hash.is_empty();
                 match &call.name {
@@ -137,10 +171,15 @@ impl Walk<'_> {
                     wants.extend(self.template(inner)?);
                 }
                 let keys = partial.hash.keys().cloned().collect();
-                self.partial(partial.name.as_name().unwrap_or_default(), keys, !partial.params.is_empty(), wants)
+                let name = partial.name.as_name().ok_or_else(|| {
+                    problem("unknown_partial", "a partial's name must stand there as it is, not be computed")
+                })?;
+                self.partial(name, keys, !partial.params.is_empty(), wants)
             }
-            // Decorators: an inline partial can call itself until the stack is gone.
-            _ => Err("decorators and inline partials are not supported".to_owned().into()),
+            TemplateElement::DecoratorBlock(_) => {
+                Err(problem("recursive_partial", "inline partials are not supported: they can include themselves"))
+            }
+            _ => Err(problem("unknown_helper", "decorators are not supported")),
         }
     }
 
@@ -148,16 +187,26 @@ impl Walk<'_> {
         if name == "@partial-block" {
             return Ok(());
         }
-        let registry = self.registry;
-        let Some(template) = registry.get_template(name) else {
-            return Err(format!("there is no partial {name:?}").into());
-        };
+        let (template, again) = self.included.enter(name).map_err(|(code, detail)| problem(code, detail))?;
+        if again {
+            // It was read before, and so often that reading it anew would tell nothing for much work.
+            self.names = None;
+            return Ok(());
+        }
+        let outer = std::mem::take(&mut self.depth);
         let before = std::mem::replace(&mut self.bound, keys);
         self.scoped += usize::from(scoped);
-        let inner = self.template(template);
+        let inner = self.template(&template);
         self.scoped -= usize::from(scoped);
         self.bound = before;
-        wants.extend(inner?);
+        self.depth = outer;
+        self.included.leave();
+        wants.extend(inner.map_err(|flaw| {
+            problem(
+                flaw.code,
+                format!("in the partial {name}, line {} column {}: {}", flaw.line, flaw.column, flaw.detail),
+            )
+        })?);
         Ok(())
     }
 
@@ -187,6 +236,7 @@ impl Walk<'_> {
                 self.scoped -= 1;
                 self.optional(block.inverse.as_ref())?;
             }
+            // What has no variables of its own, in a block, is a helper that nobody knows.
             _ => {
                 self.call(block, wants)?;
                 let then = self.optional(block.template.as_ref())?;
@@ -204,7 +254,9 @@ impl Walk<'_> {
     fn call(&mut self, call: &HelperTemplate, wants: &mut Vec<Want>) -> Result<(), Problem> {
         let name = call.name.as_name().unwrap_or_default();
         if !Self::is_helper(&call.name) {
-            return Err(format!("there is no helper {name:?}").into());
+            let nearest = crate::suggest::nearest(name, super::engine::helpers());
+            let hint = nearest.map(|n| format!(" (did you mean {n:?}?)")).unwrap_or_default();
+            return Err(problem("unknown_helper", format!("there is no helper {name:?}{hint}")));
         }
         let required = !matches!(name, "default" | "and" | "or" | "not");
         for parameter in call.params.iter().chain(call.hash.values()) {
@@ -219,7 +271,7 @@ impl Walk<'_> {
             Parameter::Subexpression(inner) => {
                 self.depth += 1;
                 if self.depth > DEEPEST {
-                    return Err(format!("nested deeper than {DEEPEST} expressions").into());
+                    return Err(problem("too_deep", format!("nested deeper than {DEEPEST} expressions")));
                 }
                 if let TemplateElement::Expression(call) = inner.as_element() {
                     self.call(call, wants)?;
@@ -285,14 +337,12 @@ impl Walk<'_> {
 }
 
 enum Problem {
-    Here(String),
+    Here(&'static str, String),
     Placed(Flaw),
 }
 
-impl From<String> for Problem {
-    fn from(detail: String) -> Self {
-        Self::Here(detail)
-    }
+fn problem(code: &'static str, detail: impl Into<String>) -> Problem {
+    Problem::Here(code, detail.into())
 }
 
 impl From<Flaw> for Problem {
@@ -305,9 +355,9 @@ impl Problem {
     fn at(self, mapping: Option<&TemplateMapping>) -> Flaw {
         match self {
             Self::Placed(flaw) => flaw,
-            Self::Here(detail) => {
+            Self::Here(code, detail) => {
                 let (line, column) = mapping.map_or((1, 1), |mapping| (mapping.0, mapping.1));
-                Flaw { detail, line, column }
+                Flaw { code, detail, line, column }
             }
         }
     }

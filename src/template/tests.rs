@@ -1,8 +1,32 @@
 #![allow(clippy::unwrap_used)]
 
+use std::borrow::Cow;
+
 use serde_json::json;
 
+use super::partials::Home;
 use super::*;
+
+/// A template by itself.
+pub(super) trait Alone {
+    fn render(&self, locale: &str, parts: Parts, data: &Value) -> Result<Rendered, TemplateError>;
+    fn missing(&self, locale: &str, parts: Parts, data: &Value) -> Result<Vec<String>, TemplateError>;
+    fn form(&self, locale: &str, parts: Parts, data: &Value) -> Result<Option<ApprovedForm>, TemplateError>;
+}
+
+impl Alone for Template {
+    fn render(&self, locale: &str, parts: Parts, data: &Value) -> Result<Rendered, TemplateError> {
+        Found::one(&Arc::new(self.framed(Home::Program))).render_here(locale, parts, data)
+    }
+
+    fn missing(&self, locale: &str, parts: Parts, data: &Value) -> Result<Vec<String>, TemplateError> {
+        Found::one(&Arc::new(self.framed(Home::Program))).missing_here(locale, parts, data)
+    }
+
+    fn form(&self, locale: &str, parts: Parts, data: &Value) -> Result<Option<ApprovedForm>, TemplateError> {
+        Found::one(&Arc::new(self.framed(Home::Program))).form_here(locale, parts, data)
+    }
+}
 
 const CHANNELS: [&str; 6] = ["email", "sms", "whatsapp", "chatwoot", "webhook", "telegram"];
 const NAMES: [&str; 9] = [
@@ -177,7 +201,7 @@ fn all_missing_variables_are_named() {
     let most = json!({"a": 1, "b": {"c": 2}, "d": true, "g": "x", "j": 1, "k": 1, "m": [], "o": null});
     assert_eq!(missing(most), ["e", "o"]);
     let error = template.render("es", Parts::of("chatwoot"), &json!({"a": 1})).unwrap_err();
-    assert_eq!((error.code, error.part.as_str()), ("template_data", "text.es"));
+    assert_eq!((error.code, error.part.as_str()), ("template_data", "text"));
 }
 
 #[test]
@@ -230,7 +254,7 @@ fn control_characters_fail_a_subject_and_vanish_from_a_text() {
     let template = Template::new("t", "es", files.map(|(file, source)| (file, Cow::Borrowed(source))));
     for value in ["x\r\nBcc: e@x.example", "x\u{0}y", "x\ny", "x\u{2028}y"] {
         let error = template.render("es", Parts::of("email"), &json!({"x": value})).unwrap_err();
-        assert_eq!((error.code, error.part.as_str()), ("control_characters", "email.subject.es"), "{value:?}");
+        assert_eq!((error.code, error.part.as_str()), ("control_characters", "email.subject"), "{value:?}");
     }
     let text = template.render("es", Parts::of("sms"), &json!({"x": "1\r\n2\u{0}\t3\u{1b}"})).unwrap().text;
     assert_eq!(text, "a 1\n2\t3 b");

@@ -5,6 +5,7 @@ mod addresses;
 mod bodies;
 mod callers;
 mod keys_and_states;
+mod templates;
 mod urls;
 
 use serde_json::{Value, json};

@@ -18,6 +18,7 @@ mod secrets;
 mod segments;
 mod state_machine;
 mod store;
+mod templates;
 mod tenants_are_apart;
 mod webhook;
 mod whatsapp;

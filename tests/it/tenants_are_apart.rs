@@ -22,6 +22,7 @@ struct Full {
     import: String,
     script: String,
     plugin: String,
+    template: String,
 }
 
 impl Full {
@@ -48,13 +49,28 @@ impl Full {
         shop.put(&format!("/v1/scripts/{script}"), &json!({"kind": "segment", "source": source})).await.expect(201);
         let plugin = format!("pager-of-{}", suppressed.split('@').next().unwrap());
         shop.put(&format!("/v1/plugins/{plugin}"), &pager(&plugin)).await.expect(201);
-        Self { shop, branch, notification, key, suppressed, contact, appointment, import, script, plugin }
+        let template = format!("words-of-{}", &contact[24..]);
+        let words = json!({"parts": {"text": format!("Hola de {name}")}});
+        shop.put(&format!("/v1/templates/{template}"), &words).await.expect(201);
+        Self { shop, branch, notification, key, suppressed, contact, appointment, import, script, plugin, template }
     }
 
     /// Everything by which an answer could give this tenant away.
     fn marks(&self) -> Vec<&str> {
-        let Self { shop, branch, notification, key, suppressed, contact, appointment, import, script, plugin } = self;
-        vec![&shop.id, branch, notification, key, suppressed, contact, appointment, import, script, plugin]
+        let Self {
+            shop,
+            branch,
+            notification,
+            key,
+            suppressed,
+            contact,
+            appointment,
+            import,
+            script,
+            plugin,
+            template,
+        } = self;
+        vec![&shop.id, branch, notification, key, suppressed, contact, appointment, import, script, plugin, template]
     }
 }
 
@@ -75,6 +91,9 @@ fn path_of(path: &str, one: &Full) -> Option<String> {
     }
     if path.starts_with("/v1/scripts/{name}") || path.starts_with("/v1/segments/{name}") {
         filled = filled.replace("{name}", &one.script);
+    }
+    if path.starts_with("/v1/templates/{name}") {
+        filled = filled.replace("{name}", &one.template);
     }
     filled = filled.replace("{branch}", &one.branch).replace("{key}", &one.key).replace("{address}", one.suppressed);
     filled = filled.replace("{externalId}", &one.appointment.replace(' ', "%20"));
@@ -107,7 +126,8 @@ async fn call(caller: &Caller, method: &str, path: &str, body: Option<&Value>) -
 }
 
 /// A PUT to an id that does not exist makes it, in the caller's own realm.
-const MAKING: [&str; 3] = ["/v1/contacts/{id}", "/v1/appointments/{externalId}", "/v1/scripts/{name}"];
+const MAKING: [&str; 4] =
+    ["/v1/contacts/{id}", "/v1/appointments/{externalId}", "/v1/scripts/{name}", "/v1/templates/{name}"];
 
 fn operations() -> Vec<(String, String)> {
     let document = serde_json::to_value(recado::http::openapi()).unwrap();
@@ -171,11 +191,13 @@ on_each_store!(p27_a_put_to_anothers_id_makes_ones_own, async |app: TestApp| {
         let body = |id: &str| json!({"externalId": id, "name": "mine"});
         let visit = |id: &str| json!({"externalId": id, "contactId": "ana", "startsAt": "2026-03-03T15:00:00Z"});
         let script = json!({"kind": "segment", "source": "fn include(contact, now) { false }"});
+        let words = json!({"parts": {"text": "mine"}});
         let make = async |id: &str| {
             let path = path.replace("{id}", id).replace("{externalId}", &id.replace(' ', "%20")).replace("{name}", id);
             let (body, named) = match path.as_str() {
                 p if p.contains("contacts") => (body(id), "externalId"),
                 p if p.contains("scripts") => (script.clone(), "name"),
+                p if p.contains("templates") => (words.clone(), "name"),
                 _ => (visit(id), "externalId"),
             };
             let made = two.shop.put(&path, &body).await.expect(201);
@@ -185,6 +207,7 @@ on_each_store!(p27_a_put_to_anothers_id_makes_ones_own, async |app: TestApp| {
         let theirs = match path {
             p if p.contains("contacts") => &one.contact,
             p if p.contains("scripts") => &one.script,
+            p if p.contains("templates") => &one.template,
             _ => &one.appointment,
         };
         let (there, nowhere) = (make(theirs).await, make(NOBODY).await);

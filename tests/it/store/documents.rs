@@ -64,6 +64,8 @@ on_each_db!(documents_are_told_apart_by_kind_branch_name_and_language, async |db
         listed.iter().map(|Document { name, branch, locale, body, .. }| [name, branch, locale, body]).collect();
     assert_eq!(seen, [["all", "", "", "3"], ["vip", "", "", "0"], ["vip", "", "en", "4"], ["vip", "centro", "", "2"]]);
     assert_eq!(store::count(&db.pool, &a, Kind::Script).await.unwrap(), 4);
+    let stamps = store::stamps(&db.pool, &a, Kind::Script).await.unwrap();
+    assert_eq!(stamps, listed.iter().map(Document::stamp).collect::<Vec<_>>());
     assert_eq!(store::count(&db.pool, &a, Kind::Template).await.unwrap(), 0);
     assert!(listed.iter().all(|d| d.current && d.created_at == NOW));
 });

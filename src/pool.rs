@@ -1,5 +1,6 @@
-//! A few threads with large stacks. Deep values and calls that a script may still make fit into them with room to
-//! spare; the runtime's own threads have stacks a hundred times smaller, and an overflow would end the process.
+//! A few threads with large stacks, for what tenants write: scripts and templates. Deep values and calls that they may
+//! still make fit into them with room to spare; the runtime's own threads have stacks a hundred times smaller, and an
+//! overflow would end the process.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -15,7 +16,7 @@ const QUEUE: usize = 256;
 
 /// The job ended in a panic. The thread goes on.
 #[derive(Debug)]
-pub(super) struct Panicked;
+pub(crate) struct Panicked;
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -32,7 +33,7 @@ static POOL: LazyLock<Pool> = LazyLock::new(|| {
     let threads = std::thread::available_parallelism().map_or(2, usize::from).clamp(2, 8);
     for n in 0..threads {
         let queue = Arc::clone(&queue);
-        let thread = std::thread::Builder::new().name(format!("script-{n}")).stack_size(STACK);
+        let thread = std::thread::Builder::new().name(format!("tenant-{n}")).stack_size(STACK);
         thread.spawn(move || work(&queue)).expect("a process that can't start threads can't serve either");
     }
     Pool { jobs, room: Arc::new(Semaphore::new(QUEUE + threads)), bulk: Arc::new(Semaphore::new(threads - 1)) }
@@ -49,7 +50,7 @@ fn work(queue: &Mutex<Receiver<Job>>) {
 }
 
 /// Runs `job` on a thread of the pool.
-pub(super) async fn run<T: Send + 'static>(job: impl FnOnce() -> T + Send + 'static) -> Result<T, Panicked> {
+pub(crate) async fn run<T: Send + 'static>(job: impl FnOnce() -> T + Send + 'static) -> Result<T, Panicked> {
     let room = Arc::clone(&POOL.room).acquire_owned().await;
     let (tell, told) = oneshot::channel();
     let job = move || {
@@ -62,7 +63,7 @@ pub(super) async fn run<T: Send + 'static>(job: impl FnOnce() -> T + Send + 'sta
 }
 
 /// As [`run`], for one of many pieces of long work.
-pub(super) async fn run_bulk<T: Send + 'static>(job: impl FnOnce() -> T + Send + 'static) -> Result<T, Panicked> {
+pub(crate) async fn run_bulk<T: Send + 'static>(job: impl FnOnce() -> T + Send + 'static) -> Result<T, Panicked> {
     let turn = Arc::clone(&POOL.bulk).acquire_owned().await;
     run(move || {
         let _turn = turn;
@@ -73,8 +74,8 @@ pub(super) async fn run_bulk<T: Send + 'static>(job: impl FnOnce() -> T + Send +
 
 /// Runs `job`, which is short, on a thread of its own while the caller waits: accounts are opened while others wait for
 /// their tenant, and must not stand behind somebody's slow calls.
-pub(super) fn run_blocking<T: Send + 'static>(job: impl FnOnce() -> T + Send + 'static) -> Result<T, Panicked> {
+pub(crate) fn run_blocking<T: Send + 'static>(job: impl FnOnce() -> T + Send + 'static) -> Result<T, Panicked> {
     let job = || catch_unwind(AssertUnwindSafe(job));
-    let thread = std::thread::Builder::new().name("script-compile".to_owned()).stack_size(STACK).spawn(job);
+    let thread = std::thread::Builder::new().name("tenant-compile".to_owned()).stack_size(STACK).spawn(job);
     thread.ok().and_then(|t| t.join().ok()).and_then(Result::ok).ok_or(Panicked)
 }

@@ -1,0 +1,262 @@
+//! What the rendering under way on this thread may still use, and where it is: its languages, zone and time. Rendering
+//! is one call on one thread from beginning to end; helpers, loops, partials and the output all ask here.
+
+use std::cell::Cell;
+use std::time::{Duration, Instant};
+
+use handlebars::template::{Parameter, TemplateElement};
+use handlebars::{
+    Context, Handlebars, Helper, HelperDef, HelperResult, Output, RenderContext, RenderErrorReason, Template,
+};
+
+use super::format::Setting;
+
+/// Turns of loops and partials in one rendering of all parts.
+const STEPS: u32 = 10_000;
+const TIME: Duration = Duration::from_millis(200);
+/// Bytes of all that is produced on the way, including what a partial's block is rendered to first.
+const BYTES: usize = 2 * 1024 * 1024;
+/// Values that partials are given: each gets a copy of its surroundings.
+const COPIES: usize = 1_000_000;
+/// Items of a list in the data.
+pub(super) const LONGEST_LIST: usize = 1000;
+
+/// What a rendering used up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Limit {
+    Steps,
+    Time,
+    Output,
+    Copies,
+}
+
+impl std::fmt::Display for Limit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Steps => write!(f, "more than {STEPS} turns of loops and partials"),
+            Self::Time => write!(f, "takes longer than {} ms", TIME.as_millis()),
+            Self::Output => write!(f, "produces more than {BYTES} bytes on the way"),
+            Self::Copies => write!(f, "its partials copy too much data"),
+        }
+    }
+}
+
+/// How much was used.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Used {
+    /// Turns of loops and partials, helpers called, pieces written.
+    pub operations: u32,
+    /// Turns of loops and partials alone.
+    pub steps: u32,
+}
+
+#[derive(Clone, Copy)]
+struct Meter {
+    /// None: the program's own templates, whose loops are known.
+    deadline: Option<Instant>,
+    used: Used,
+    bytes: usize,
+    copies: usize,
+    /// Values in the data.
+    weight: usize,
+    over: Option<Limit>,
+}
+
+const IDLE: Meter =
+    Meter { deadline: None, used: Used { operations: 0, steps: 0 }, bytes: 0, copies: 0, weight: 0, over: None };
+
+thread_local! {
+    static METER: Cell<Meter> = const { Cell::new(IDLE) };
+    static SETTING: Cell<Setting> = const { Cell::new(Setting::NONE) };
+}
+
+/// While it lives, what is rendered on this thread is one rendering; one within another is part of it.
+pub(super) struct Rendering {
+    before: Option<(Meter, Setting)>,
+}
+
+impl Rendering {
+    /// Without bounds: for the program's own templates.
+    pub fn trusted(setting: Setting) -> Self {
+        Self::begin(None, 0, setting)
+    }
+
+    /// `weight`: how many values the data has.
+    pub fn bounded(weight: usize, setting: Setting) -> Self {
+        Self::begin(Some(Instant::now() + TIME), weight, setting)
+    }
+
+    fn begin(deadline: Option<Instant>, weight: usize, setting: Setting) -> Self {
+        let before = (METER.replace(Meter { deadline, weight, ..IDLE }), SETTING.replace(setting));
+        Self { before: Some(before) }
+    }
+}
+
+impl Drop for Rendering {
+    fn drop(&mut self) {
+        if let Some((meter, setting)) = self.before.take() {
+            METER.set(meter);
+            SETTING.set(setting);
+        }
+    }
+}
+
+pub(super) fn setting() -> Setting {
+    SETTING.get()
+}
+
+/// The part that is rendered next is in this language.
+pub(super) fn in_language(setting: Setting) {
+    SETTING.set(setting);
+}
+
+pub(super) fn used() -> Used {
+    METER.get().used
+}
+
+/// Which bound the rendering ran into.
+pub(super) fn over() -> Option<Limit> {
+    METER.get().over
+}
+
+fn change(f: impl FnOnce(&mut Meter, Instant)) -> Result<(), Limit> {
+    let mut meter = METER.get();
+    let Some(deadline) = meter.deadline else { return Ok(()) };
+    meter.used.operations += 1;
+    f(&mut meter, deadline);
+    METER.set(meter);
+    meter.over.map_or(Ok(()), Err)
+}
+
+/// Something was produced: a value, a piece of output. False when that was too much.
+pub(super) fn produced(bytes: usize) -> bool {
+    let counted = change(|meter, deadline| {
+        meter.bytes += bytes;
+        if meter.bytes > BYTES {
+            meter.over.get_or_insert(Limit::Output);
+        // Asking for the time costs more than most of what happens in between.
+        } else if (bytes > 1024 || meter.used.operations.is_multiple_of(32)) && Instant::now() > deadline {
+            meter.over.get_or_insert(Limit::Time);
+        }
+    });
+    counted.is_ok()
+}
+
+/// A turn of a loop or a partial begins, with so much text of its own.
+fn step(text: usize, is_partial: bool) -> Result<(), Limit> {
+    change(|meter, deadline| {
+        meter.used.steps += 1;
+        meter.bytes += text;
+        meter.copies += if is_partial { meter.weight } else { 0 };
+        let limit = if meter.used.steps > STEPS {
+            Limit::Steps
+        } else if meter.bytes > BYTES {
+            Limit::Output
+        } else if meter.copies > COPIES {
+            Limit::Copies
+        } else if Instant::now() > deadline {
+            Limit::Time
+        } else {
+            return;
+        };
+        meter.over.get_or_insert(limit);
+    })
+}
+
+/// The helper that counts; tenants can't name it.
+pub(super) const STEP: &str = "recado:step";
+
+#[derive(Clone, Copy)]
+pub(super) struct Step;
+
+impl HelperDef for Step {
+    fn call<'reg: 'rc, 'rc>(
+        &self,
+        helper: &Helper<'rc>,
+        _: &'reg Handlebars<'reg>,
+        _: &'rc Context,
+        _: &mut RenderContext<'reg, 'rc>,
+        _: &mut dyn Output,
+    ) -> HelperResult {
+        let text = helper.param(0).and_then(|p| p.value().as_u64()).unwrap_or_default();
+        let is_partial = helper.param(1).is_some();
+        step(text as usize, is_partial).map_err(|limit| RenderErrorReason::Other(limit.to_string()).into())
+    }
+}
+
+/// Puts counters where a template's turns begin, and takes out what could not be counted: the indentation of partials,
+/// and output that passes by the escape function.
+pub(super) fn instrument(tree: &mut Template, html: bool) {
+    for element in &mut tree.elements {
+        match element {
+            TemplateElement::HelperBlock(block) => {
+                let turns = block.name.as_name() == Some("each");
+                for inner in [&mut block.template, &mut block.inverse].into_iter().flatten() {
+                    instrument(inner, html);
+                }
+                if turns && let Some(body) = &mut block.template {
+                    count(body, false);
+                }
+            }
+            TemplateElement::PartialExpression(partial) | TemplateElement::PartialBlock(partial) => {
+                partial.indent = None;
+                if let Some(body) = &mut partial.template {
+                    instrument(body, html);
+                    count(body, false);
+                }
+            }
+            // The same where nothing is escaped, except that it is counted.
+            TemplateElement::HtmlExpression(call) if !html => {
+                *element = TemplateElement::Expression(call.clone());
+            }
+            _ => {}
+        }
+    }
+}
+
+/// A partial's own tree: each use of it is a turn.
+pub(super) fn instrument_partial(tree: &mut Template, html: bool) {
+    instrument(tree, html);
+    count(tree, true);
+}
+
+fn count(body: &mut Template, is_partial: bool) {
+    let second = if is_partial { " 1" } else { "" };
+    let counter = Template::compile(&format!("{{{{{STEP} {}{second}}}}}", own_text(body)));
+    if let Ok(mut counter) = counter
+        && let (Some(element), Some(mapping)) = (counter.elements.pop(), counter.mapping.pop())
+    {
+        body.elements.insert(0, element);
+        body.mapping.insert(0, mapping);
+    }
+}
+
+/// Bytes of plain text that one turn may write, without the loops inside it, which count for themselves.
+fn own_text(tree: &Template) -> usize {
+    let of = |inner: &Option<Template>| inner.as_ref().map_or(0, own_text);
+    let element = |element: &TemplateElement| match element {
+        TemplateElement::RawString(text) => text.len(),
+        TemplateElement::HelperBlock(block) if !matches!(&block.name, n if is_each(n)) => {
+            of(&block.template) + of(&block.inverse)
+        }
+        _ => 0,
+    };
+    tree.elements.iter().map(element).sum()
+}
+
+fn is_each(name: &Parameter) -> bool {
+    name.as_name() == Some("each")
+}
+
+/// How many values the data has; an error names the list that is too long.
+pub(super) fn weigh(data: &serde_json::Value) -> Result<usize, String> {
+    use serde_json::Value;
+    match data {
+        Value::Array(items) if items.len() > LONGEST_LIST => {
+            Err(format!("a list in the data has {} items; at most {LONGEST_LIST} are allowed", items.len()))
+        }
+        Value::Array(items) => items.iter().try_fold(1, |sum, item| Ok(sum + weigh(item)?)),
+        Value::Object(fields) => fields.values().try_fold(1, |sum, value| Ok(sum + weigh(value)?)),
+        _ => Ok(1),
+    }
+}
