@@ -20,6 +20,7 @@ pub(super) struct Setting {
     country: [u8; 2],
 }
 
+#[allow(dead_code, reason = "the helpers for dates and amounts read them")]
 impl Setting {
     pub const NONE: Self = Self { locale: [0; 16], zone: Tz::UTC, now: Timestamp(0), country: [0; 2] };
 

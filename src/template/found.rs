@@ -137,7 +137,8 @@ impl<'a> Found<'a> {
         Ok(missing)
     }
 
-    pub(super) fn render_here(&self, locale: &str, parts: Parts<'_>, data: &Value) -> Result<Rendered, TemplateError> {
+    /// On this thread, whose stack should be large when a tenant's words are among them.
+    pub fn render_here(&self, locale: &str, parts: Parts<'_>, data: &Value) -> Result<Rendered, TemplateError> {
         let _rendering = self.begin(data, setting(locale, parts))?;
         self.render_within(locale, parts, data)
     }

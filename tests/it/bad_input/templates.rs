@@ -140,7 +140,6 @@ async fn templates_that_mean_nothing() {
     let text = json!({"text": "Hola {{a}}"});
     let fault = "validation";
     put("a%20b", json!({"parts": text})).await.has_fault(fault, "/name", "name");
-    put("preview", json!({"parts": text})).await.has_fault(fault, "/name", "name");
     put("a?locale=klingon", json!({"parts": text})).await.has_fault(fault, "/locale", "locale");
     put("a?branchId=none", json!({"parts": text})).await.has_fault(fault, "/branchId", "unknown_branch");
     put("a", json!({"parts": {}})).await.has_fault(fault, "/parts", "required");
