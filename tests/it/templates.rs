@@ -207,7 +207,7 @@ on_each_store!(a_preview_shows_every_part_and_says_what_to_know, async |app: Tes
     assert_eq!(shown["parts"]["text"]["output"], "Hola <Ana>");
     assert_eq!(shown["parts"]["email.html"]["output"], "<p>&lt;Ana&gt;</p>");
     assert!(shown["parts"]["sms"]["output"].as_str().unwrap().starts_with("Cita el día [day] xxx"), "{shown}");
-    assert_eq!(shown["parts"]["sms"]["sms"], json!({"encoding": "UCS-2", "units": 141, "segments": 3}));
+    assert_eq!(shown["parts"]["sms"]["sms"], json!({"encoding": "UCS-2", "units": 139, "segments": 3}));
     assert_eq!((&shown["missing"], &shown["loops"]), (&json!(["day"]), &json!(2)));
     let warned = |code: &str| {
         let all = shown["warnings"].as_array().unwrap();
