@@ -8,8 +8,10 @@ use crate::address;
 use crate::import::{Format, read_in_pieces};
 use crate::script::{Kind, Script, Secrets};
 
+type Target = (&'static str, fn(&[u8]));
+
 /// By name, as the corpora's folders are called.
-pub const TARGETS: [(&str, fn(&[u8])); 3] = [("csv", csv), ("phone", phone), ("script", script)];
+pub const TARGETS: [Target; 3] = [("csv", csv), ("phone", phone), ("script", script)];
 
 /// A number that is taken is E.164, is taken again as it is, and is one of its own aliases, which all mean one person.
 pub fn phone(bytes: &[u8]) {
