@@ -68,6 +68,40 @@ pub enum AttachmentSource {
     Url(String),
 }
 
+/// One channel of a chain. Stored and shown as its name, or with its delay where it has one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "HopText", into = "HopText")]
+pub struct Hop {
+    pub channel: String,
+    /// Seconds after which a message that nobody reported as delivered here goes on by the next channel.
+    pub after: Option<u32>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum HopText {
+    Name(String),
+    Delayed { channel: String, after: u32 },
+}
+
+impl From<HopText> for Hop {
+    fn from(text: HopText) -> Self {
+        match text {
+            HopText::Name(channel) => Self { channel, after: None },
+            HopText::Delayed { channel, after } => Self { channel, after: Some(after) },
+        }
+    }
+}
+
+impl From<Hop> for HopText {
+    fn from(Hop { channel, after }: Hop) -> Self {
+        match after {
+            None => Self::Name(channel),
+            Some(after) => Self::Delayed { channel, after },
+        }
+    }
+}
+
 /// Who one notification is for, with addresses normalised.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

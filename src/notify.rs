@@ -3,6 +3,7 @@
 mod explain;
 mod request;
 mod route;
+mod rule;
 
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use utoipa::ToSchema;
 
 use crate::app::App;
 use crate::clock::Timestamp;
-use crate::content::{Body, Content, Recipient};
+use crate::content::{Body, Content, Hop, Recipient};
 use crate::deliver::with_name;
 use crate::error::{Error, Fault, Result, StoreError};
 use crate::ids::NotificationId;
@@ -27,6 +28,7 @@ pub use explain::{DryRun, explain};
 pub(crate) use request::is_locale;
 pub use request::{NotifyRequest, To};
 pub use route::{Considered, Wanted, order, route};
+pub use rule::{RouteScript, Ruling};
 
 /// Content above this size is stored beside the notification, not in its row.
 const INLINE: usize = 4096;
@@ -83,6 +85,8 @@ pub struct NotifyResponse {
 /// A request that has passed every check, with its notifications made but not stored.
 pub struct Draft {
     pub notifications: Vec<NewNotification>,
+    /// What a route script decided, for each of them; empty where there is none.
+    pub rulings: Vec<Ruling>,
     pub content: Arc<Content>,
     content_json: String,
     shared: bool,
@@ -94,7 +98,12 @@ pub struct Draft {
 pub async fn draft(app: &App, tenant: &Arc<Tenant>, request: NotifyRequest) -> Result<Draft> {
     let now = app.clock.now();
     let checked = request::check(app, tenant, request, now).await?;
-    let wanted = checked.channels.as_deref().map_or(Wanted::Any, Wanted::Named);
+    let rulings = match checked.channels {
+        None => rule::rule(app, tenant, &checked, now).await?,
+        Some(_) => vec![],
+    };
+    let ruled: Vec<Option<Vec<String>>> = rulings.iter().map(Ruling::names).collect();
+    let plain = checked.channels.as_deref().map_or(Wanted::Any, Wanted::Named);
     let content_json = to_json(&checked.content);
     if holds_nul(&content_json) {
         return Err(Error::fault("/data", "control_characters", "must not hold the NUL character"));
@@ -112,6 +121,8 @@ pub async fn draft(app: &App, tenant: &Arc<Tenant>, request: NotifyRequest) -> R
     let request_id = Arc::clone(&ids[0].0);
     let kind: Arc<str> = checked.kind.as_str().into();
     for (n, (recipient, id)) in checked.recipients.into_iter().zip(ids).enumerate() {
+        let wanted = ruled.get(n).and_then(Option::as_deref).map_or(plain, Wanted::Named);
+        let ruling = rulings.get(n);
         let pointer = if checked.to_is_list { format!("/to/{n}") } else { "/to".to_owned() };
         let steps = route(&config, tenant, branch, &recipient, wanted).chain(wanted, &pointer)?;
         let steps = match steps {
@@ -134,7 +145,13 @@ pub async fn draft(app: &App, tenant: &Arc<Tenant>, request: NotifyRequest) -> R
             kind: Arc::clone(&kind),
             category: checked.category,
             recipient: Arc::new(recipient),
-            chain: steps.iter().map(|(channel, _)| (*channel).to_owned()).collect(),
+            chain: steps
+                .iter()
+                .map(|(channel, _)| Hop {
+                    channel: (*channel).to_owned(),
+                    after: ruling.and_then(|ruling| ruling.after(channel)),
+                })
+                .collect(),
             step: 0,
             channel: first.0.into(),
             address,
@@ -156,6 +173,7 @@ pub async fn draft(app: &App, tenant: &Arc<Tenant>, request: NotifyRequest) -> R
             chain: to_json(&delivery.chain),
             content: (!shared).then(|| content_json.clone()),
             appointment_id: checked.appointment_id.clone(),
+            routed: ruling.and_then(Ruling::said),
             delivery,
         });
     }
@@ -164,6 +182,7 @@ pub async fn draft(app: &App, tenant: &Arc<Tenant>, request: NotifyRequest) -> R
     }
     Ok(Draft {
         notifications,
+        rulings,
         content,
         content_json,
         shared,

@@ -112,6 +112,7 @@ impl Script {
         let ast = compiled
             .map_err(|pool::Panicked| ScriptError::invalid("the script made the compiler fail"))?
             .map_err(|e| fault::of_parsing(&e, kind, source))?;
+        fault::sleeping(source).map_or(Ok(()), Err)?;
         let functions = ast
             .iter_functions()
             .map(|f| (f.name.to_owned(), f.params.iter().map(|p| (*p).to_owned()).collect()))

@@ -27,7 +27,7 @@ use crate::clock::Timestamp;
 use crate::script::{self, Script, ScriptError};
 
 pub use cases::run_cases;
-pub use hop::{Hop, read_hops};
+pub use hop::read_hops;
 pub use shipped::{Scripts, Shipped};
 pub use subject::Subject;
 

@@ -15,8 +15,10 @@ use crate::error::{Error, Result};
 use crate::hook::{self, Hook};
 use crate::ids::TenantId;
 use crate::lane::{Lane, Limits};
+use crate::notify::RouteScript;
 use crate::plugins::{Catalog, Registry};
 use crate::retry::OnUnknown;
+use crate::scripts::ROUTE;
 use crate::secrets::Keyring;
 use crate::settings::{Level, Levels, TenantSettings};
 use crate::store::callbacks::last_inbound;
@@ -38,6 +40,8 @@ pub struct Tenant {
     pub has_suppressions: bool,
     /// What it can send through, set up or not.
     pub channels: Catalog,
+    /// By branch; the tenant's own under "".
+    routes: HashMap<String, Arc<RouteScript>>,
     pub platform: Arc<Defaults>,
     pub templates: TenantTemplates,
     version: i64,
@@ -89,6 +93,12 @@ impl Tenant {
         let zone = levels.timezone(&self.platform).value.parse().unwrap_or_default();
         let country = levels.country(&self.platform).value;
         Parts::of(channel).or_locale(levels.locale(&self.platform).value).at(now, zone, country)
+    }
+
+    /// The route script of a branch, else the tenant's.
+    pub fn route_script(&self, branch: Option<&str>) -> Option<(Level, &RouteScript)> {
+        let own = branch.and_then(|b| self.routes.get(b)).map(|script| (Level::Branch, &**script));
+        own.or_else(|| self.routes.get("").map(|script| (Level::Tenant, &**script)))
     }
 
     /// The integration that holds for a branch: its own, else the tenant's.
@@ -309,6 +319,10 @@ impl Tenants {
         let uploads = documents::list(&self.db.pool, id, Kind::Plugin).await?;
         let own = Catalog::new(Arc::clone(&self.plugins), &uploads, before.map(|t| &t.channels));
         let templates = self.own_templates(id, before).await?;
+        let routes = documents::named(&self.db.pool, id, Kind::Script, ROUTE).await?;
+        let routes = RouteScript::all(routes, |branch, version| {
+            before?.routes.get(branch).filter(|script| script.version() == version).cloned()
+        })?;
         let mut integrations: HashMap<String, HashMap<String, Integration>> = HashMap::new();
         for row in rows {
             let old = before.and_then(|t| t.integrations.get(&row.channel)?.get(&row.branch));
@@ -329,6 +343,7 @@ impl Tenants {
                 .collect(),
             has_suppressions,
             channels: own,
+            routes,
             keyring: Arc::clone(&self.keyring),
             public_url: self.config.load().server.public_url.clone(),
             platform: Arc::new(self.config.load().defaults.clone()),

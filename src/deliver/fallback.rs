@@ -26,8 +26,10 @@ impl Engine {
         if let Some(account) = sibling {
             return self.step(d, d.step, &d.channel, account);
         }
-        (d.step + 1..d.chain.len())
-            .find_map(|step| self.step(d, step, &d.chain[step], tenant.account(&d.chain[step], branch)?))
+        (d.step + 1..d.chain.len()).find_map(|step| {
+            let channel = &d.chain[step].channel;
+            self.step(d, step, channel, tenant.account(channel, branch)?)
+        })
     }
 
     fn step(&self, d: &Delivery, step: usize, channel: &str, account: &Account) -> Option<NextStep> {

@@ -189,7 +189,8 @@ struct Calling {
 
 /// Only where a report can come and another channel could take over.
 fn patience(engine: &Engine, tenant: &Tenant, account: &Account, d: &Delivery, content: &Content) -> Option<Duration> {
-    let after = content.fallback_after.filter(|_| account.provider.callbacks)?;
+    let own = d.chain.get(d.step).and_then(|hop| hop.after);
+    let after = own.or(content.fallback_after).filter(|_| account.provider.callbacks)?;
     engine.next_step(tenant, d, Around::Channel)?;
     Some(Duration::from_secs(after.into()))
 }

@@ -16,7 +16,7 @@ use crate::sms;
 use crate::store::notifications::Delivery;
 use crate::tenant::{Account, Tenant};
 
-use super::{Considered, Draft, PublicRecipient, Wanted, route, when};
+use super::{Considered, Draft, PublicRecipient, Ruling, Wanted, route, when};
 
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -31,6 +31,9 @@ pub struct Explained {
     /// Each setting used, and the level it came from.
     #[schema(value_type = Object)]
     pub settings: BTreeMap<&'static str, Value>,
+    /// What the route script decided, where there is one and the caller named no channel.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub route: Option<Ruling>,
     /// Every channel, and why it was taken or not.
     pub channels: Vec<Considered>,
     /// What would be tried, in order.
@@ -67,11 +70,11 @@ pub async fn explain(app: &App, tenant: &Tenant, draft: &Draft) -> Result<DryRun
     let config = app.config.load();
     let now = app.clock.now();
     let mut notifications = Vec::new();
-    for new in &draft.notifications {
+    for (n, new) in draft.notifications.iter().enumerate() {
         let d = &new.delivery;
         let branch = d.branch.as_deref();
         let (mut steps, mut closed) = (Vec::new(), Vec::new());
-        for channel in d.chain.iter() {
+        for channel in d.chain.iter().map(|hop| &hop.channel) {
             let account = tenant.account(channel, branch).ok_or(Error::NotFound)?;
             if !may_send(app, tenant, account, channel, d, &draft.content).await? {
                 closed.push(channel.as_str());
@@ -94,6 +97,7 @@ pub async fn explain(app: &App, tenant: &Tenant, draft: &Draft) -> Result<DryRun
         notifications.push(Explained {
             recipient: PublicRecipient::from(&*d.recipient),
             settings: settings(tenant.levels(branch), tenant),
+            route: draft.rulings.get(n).cloned(),
             channels: consider_all(&config, tenant, d, &closed),
             steps,
         });
@@ -121,8 +125,8 @@ async fn may_send(
 fn consider_all(config: &crate::config::Config, tenant: &Tenant, d: &Delivery, closed: &[&str]) -> Vec<Considered> {
     let all: Vec<String> = {
         let names = tenant.channels.names();
-        let rest = names.iter().filter(|n| !d.chain.iter().any(|c| **c == ***n)).map(ToString::to_string);
-        d.chain.iter().cloned().chain(rest).collect()
+        let rest = names.iter().filter(|n| !d.chain.iter().any(|hop| *hop.channel == ***n)).map(ToString::to_string);
+        d.chain.iter().map(|hop| hop.channel.clone()).chain(rest).collect()
     };
     let looked = route(config, tenant, d.branch.as_deref(), &d.recipient, Wanted::Named(&all));
     looked
@@ -132,7 +136,7 @@ fn consider_all(config: &crate::config::Config, tenant: &Tenant, d: &Delivery, c
             if closed.contains(&c.channel.as_str()) {
                 return Considered { taken: false, reason: Some(OUTSIDE_WINDOW), ..c };
             }
-            if c.taken && !d.chain.contains(&c.channel) {
+            if c.taken && !d.chain.iter().any(|hop| hop.channel == c.channel) {
                 return Considered { taken: false, reason: Some("not_named"), ..c };
             }
             c

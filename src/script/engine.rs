@@ -42,8 +42,8 @@ pub(super) const FUNCTIONS: usize = 32;
 /// Levels of expressions and blocks outside functions.
 const TOP_DEPTH: usize = 32;
 
-/// They run code that was not compiled before, double memory on each use, or hold a thread.
-const DISABLED: [&str; 6] = ["eval", "curry", "Fn", "import", "export", "sleep"];
+/// They run code that was not compiled before, or double memory on each use.
+const DISABLED: [&str; 5] = ["eval", "curry", "Fn", "import", "export"];
 
 const PREDICATE: Budget = Budget {
     source: 32 * 1024,

@@ -80,7 +80,7 @@ pub(super) fn of_parsing(e: &ParseError, kind: Kind, source: &str) -> ScriptErro
         }
         ParseErrorType::TooManyFunctions => format!("more than {FUNCTIONS} functions"),
         ParseErrorType::UnexpectedEOF => "the script ends too early; a } or ) may be missing".to_owned(),
-        other => other.to_string(),
+        other => unavailable(&other.to_string()),
     };
     ScriptError::invalid(detail).at(e.1)
 }
@@ -154,6 +154,30 @@ fn innermost(e: EvalAltResult, called_at: Position) -> (EvalAltResult, Position)
             innermost(*inner, if at.is_none() { called_at } else { at })
         }
         other => (other, called_at),
+    }
+}
+
+/// A call of `sleep`: unlike a keyword it can't be switched off, so it is looked for.
+pub(super) fn sleeping(source: &str) -> Option<ScriptError> {
+    for (n, line) in source.lines().enumerate() {
+        let code = line.split("//").next().unwrap_or_default();
+        for (at, _) in code.match_indices("sleep") {
+            let part_of_a_word = code[..at].ends_with(|c: char| c.is_ascii_alphanumeric() || c == '_');
+            if !part_of_a_word && code[at + "sleep".len()..].trim_start().starts_with('(') {
+                let (line, column) = (Some(n + 1), Some(code[..at].chars().count() + 1));
+                let refused = ScriptError::invalid("`sleep` is not available in these scripts");
+                return Some(ScriptError { line, column, ..refused });
+            }
+        }
+    }
+    None
+}
+
+/// A word that was switched off, where Rhai calls it "disabled".
+fn unavailable(text: &str) -> String {
+    match text.split('\'').nth(1).filter(|_| text.ends_with("is disabled")) {
+        Some(word) => format!("`{word}` is not available in these scripts"),
+        None => text.to_owned(),
     }
 }
 

@@ -28,7 +28,6 @@ struct File {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
 struct Case {
     name: String,
     now: Option<Timestamp>,

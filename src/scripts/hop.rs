@@ -5,15 +5,8 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::config::read_duration;
+use crate::content::Hop;
 use crate::script::ScriptError;
-
-/// One channel of a chain.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Hop {
-    pub channel: String,
-    /// Seconds after which a message that nobody reported as delivered here goes on by the next channel.
-    pub after: Option<u32>,
-}
 
 const MOST: usize = 10;
 const SHORTEST: Duration = Duration::from_secs(60);

@@ -157,6 +157,15 @@ pub async fn stamps(db: impl AnyExecutor<'_>, tenant: &TenantId, kind: Kind) -> 
     rows.iter().map(read).collect()
 }
 
+/// The tenant's and its branches' documents of one name that hold.
+pub async fn named(db: impl AnyExecutor<'_>, tenant: &TenantId, kind: Kind, name: &str) -> StoreResult<Vec<Document>> {
+    let sql = format!(
+        "{JOINED} where v.version = d.version and d.tenant_id = $1 and d.kind = $2 and d.name = $3 order by d.branch_id"
+    );
+    let rows = query(AssertSqlSafe(sql)).bind(tenant.as_str()).bind(kind.as_str()).bind(name).fetch_all(db).await?;
+    rows.iter().map(read).collect()
+}
+
 /// How many documents of a kind a tenant has.
 pub async fn count(db: impl AnyExecutor<'_>, tenant: &TenantId, kind: Kind) -> StoreResult<i64> {
     Ok(query_scalar("select count(*) from documents where tenant_id = $1 and kind = $2")

@@ -10,7 +10,7 @@ use sqlx::{AnyConnection, AnyExecutor, Row, query, query_scalar};
 use super::batch::{Batch, Kind, Val, status_number};
 use super::{Engine, Statement, StoreResult, json_column, like_pattern, to_json};
 use crate::clock::Timestamp;
-use crate::content::{Content, Recipient};
+use crate::content::{Content, Hop, Recipient};
 use crate::error::StoreError;
 use crate::ids::{NotificationId, TenantId};
 use crate::status::{Category, Outcome, Status};
@@ -25,7 +25,7 @@ pub struct Delivery {
     pub kind: Arc<str>,
     pub category: Category,
     pub recipient: Arc<Recipient>,
-    pub chain: Arc<[String]>,
+    pub chain: Arc<[Hop]>,
     pub step: usize,
     pub channel: Arc<str>,
     pub address: Option<Arc<str>>,
@@ -53,6 +53,8 @@ pub struct NewNotification {
     /// `None`: shared by the request's recipients.
     pub content: Option<String>,
     pub appointment_id: Option<String>,
+    /// What its timeline shall say of the way it was given.
+    pub routed: Option<String>,
 }
 
 /// The state a notification is born in, decided at the last moment before the commit.
@@ -254,7 +256,7 @@ impl Delivery {
             kind: text("kind")?.into(),
             category: category(&text("category")?)?,
             recipient: json_column::<Arc<Recipient>>(row, "recipient")?,
-            chain: json_column::<Vec<String>>(row, "chain")?.into(),
+            chain: json_column::<Vec<Hop>>(row, "chain")?.into(),
             step: number("step")? as usize,
             channel: text("channel")?.into(),
             address: maybe("address")?.map(Into::into),
@@ -429,7 +431,7 @@ impl Listed {
             kind: row.try_get("kind")?,
             category: row.try_get("category")?,
             recipient: json_column(row, "recipient")?,
-            chain: json_column(row, "chain")?,
+            chain: json_column::<Vec<Hop>>(row, "chain")?.into_iter().map(|hop| hop.channel).collect(),
             channel: row.try_get("channel")?,
             status: status.parse().map_err(|()| StoreError::Unreadable(format!("status {status:?}")))?,
             reason: row.try_get("reason")?,

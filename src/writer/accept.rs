@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use sqlx::AnyConnection;
+use uuid::Uuid;
 
 use super::task::{AcceptFate, Task, Written};
 use super::{Accept, Fate};
@@ -91,6 +92,19 @@ impl Task {
             admissions.push(admission);
             let born = self.born(&new.delivery, admission, reason, now);
             new.push(batch, &born, key);
+            if let Some(detail) = &new.routed {
+                let d = &new.delivery;
+                let event = Uuid::now_v7().to_string();
+                let row = [
+                    (&d.tenant.0).into(),
+                    (&d.id.0).into(),
+                    event.into(),
+                    "routed".into(),
+                    detail.as_str().into(),
+                    now.0.into(),
+                ];
+                batch.push(Kind::Event, row);
+            }
         }
         written.accepts.push(AcceptFate { refused: false, fates, admissions });
     }

@@ -292,9 +292,21 @@ on_each_store!(without_a_report_of_delivery_the_next_channel_follows_in_its_time
     assert_eq!((&found["status"], &found["channel"]), (&json!("sent"), &json!("sms")));
     assert_eq!((shop.status(&told).await.as_str(), shop.captured().await.len()), ("delivered", 1));
     assert!(events(&shop, &silent).await.contains(&"fell_back".to_owned()));
+    // A route script has a delay for each channel.
+    let route =
+        "fn route(notification, contact, channels, now) { [#{channel: \"whatsapp\", after: \"10m\"}, \"sms\"] }";
+    shop.put("/v1/scripts/route", &json!({"kind": "route", "source": route})).await.expect(201);
+    body.as_object_mut().unwrap().remove("channels");
+    let routed = shop.send(&body).await;
+    app.deliver_due().await;
+    app.advance(Duration::from_mins(9)).await;
+    assert_eq!(shop.find(&routed).await["channel"], "whatsapp");
+    app.advance(Duration::from_mins(1)).await;
+    assert_eq!((&shop.find(&routed).await["channel"], shop.captured().await.len()), (&json!("sms"), 2));
+    body["channels"] = json!(["whatsapp", "sms"]);
     // The last channel of the chain has nobody behind it.
     app.advance(Duration::from_hours(3)).await;
-    assert_eq!(shop.captured().await.len(), 1);
+    assert_eq!(shop.captured().await.len(), 2);
     for wrong in ["1s", "8d", "soon"] {
         body["fallbackAfter"] = json!(wrong);
         shop.post("/v1/notify", &body).await.is_problem(422, "validation");

@@ -6,6 +6,7 @@ mod channels;
 mod dry_run;
 mod listing;
 mod repeats;
+mod routing;
 mod sending;
 mod suppressions;
 mod times;

@@ -1,6 +1,8 @@
 //! Scripts that decide: written in versions, tried in the playground, run over a tenant's people.
 
+mod check;
 mod counting;
+mod examples;
 mod playground;
 mod writing;
 

@@ -101,7 +101,7 @@ on_each_store!(a_preview_says_who_is_first_why_and_what_it_costs, async |app: Te
 on_each_store!(a_fault_names_script_line_and_contact_and_stops_nothing_else, async |app: TestApp| {
     let shop = app.shop().await;
     salon(&shop, 50).await;
-    let source = "fn include(contact, now) {\n    if contact.externalId == \"p7\" { throw \"no\"; }\n    if contact.externalId == \"p8\" { let n = 0; loop { n += 1; } }\n    if contact.externalId == \"p9\" { return 5; }\n    true\n}";
+    let source = "fn include(contact, now) {\n    if contact.externalId == \"p7\" { throw \"no\"; }\n    if contact.externalId == \"p8\" { for i in 0..9000000 { let n = i; } }\n    if contact.externalId == \"p9\" { return 5; }\n    true\n}";
     write(&shop, "moody", &script("segment", source)).await;
     let counted = count(&shop, "moody").await;
     assert_eq!((&counted["count"], &counted["failed"]), (&json!(47), &json!(3)), "{counted}");

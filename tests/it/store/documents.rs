@@ -66,6 +66,11 @@ on_each_db!(documents_are_told_apart_by_kind_branch_name_and_language, async |db
     assert_eq!(store::count(&db.pool, &a, Kind::Script).await.unwrap(), 4);
     let stamps = store::stamps(&db.pool, &a, Kind::Script).await.unwrap();
     assert_eq!(stamps, listed.iter().map(Document::stamp).collect::<Vec<_>>());
+    let named = store::named(&db.pool, &a, Kind::Script, "vip").await.unwrap();
+    assert_eq!(
+        named.iter().map(|d| (d.branch.as_str(), d.locale.as_str())).collect::<Vec<_>>(),
+        [("", ""), ("", "en"), ("centro", "")]
+    );
     assert_eq!(store::count(&db.pool, &a, Kind::Template).await.unwrap(), 0);
     assert!(listed.iter().all(|d| d.current && d.created_at == NOW));
 });
