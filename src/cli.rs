@@ -5,6 +5,7 @@ mod plugin;
 mod script;
 mod send;
 mod serve;
+mod template;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -70,6 +71,9 @@ enum Command {
     /// Scripts that decide: segments, campaigns, routes
     #[command(subcommand)]
     Script(ScriptCommand),
+    /// Templates: what is said, by channel and language
+    #[command(subcommand)]
+    Template(TemplateCommand),
     /// Send a notification through the running server
     Send(SendArguments),
 }
@@ -160,6 +164,16 @@ enum ScriptCommand {
     Check {
         /// A file <name>.rhai, or a folder
         file: PathBuf,
+    },
+}
+
+#[derive(Subcommand)]
+enum TemplateCommand {
+    /// Judge a folder of templates (<name>/<part>.hbs) as a tenant's, and show each with its sample.json; exit code 78 when
+    /// one is wrong
+    Check {
+        /// One template's folder, a set of them, or a folder of sets
+        dir: PathBuf,
     },
 }
 
@@ -282,6 +296,9 @@ fn run(arguments: Arguments) -> Done {
     if let Command::Script(ScriptCommand::Check { file }) = &arguments.command {
         return runtime()?.block_on(script::check(file, json));
     }
+    if let Command::Template(TemplateCommand::Check { dir }) = &arguments.command {
+        return template::check(dir, json);
+    }
     let loaded = load(&arguments);
     if let Command::Config(ConfigCommand::Check) = arguments.command {
         return admin::config_check(loaded, json);
@@ -296,7 +313,7 @@ fn run(arguments: Arguments) -> Done {
             Command::Key(command) => admin::key(config, command, json).await,
             Command::Channels(command) => admin::channels(config, command, json).await,
             Command::Send(command) => send::send(config, command, json).await,
-            Command::Demo { .. } | Command::Plugin(_) | Command::Script(_) => Ok(()),
+            Command::Demo { .. } | Command::Plugin(_) | Command::Script(_) | Command::Template(_) => Ok(()),
         }
     })
 }

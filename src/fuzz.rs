@@ -2,16 +2,20 @@
 //! all that were ever kept in `fuzz/corpus`.
 #![allow(clippy::missing_panics_doc, reason = "a panic is how a fuzzer is told")]
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
-use crate::address;
 use crate::import::{Format, read_in_pieces};
 use crate::script::{Kind, Script, Secrets};
+use crate::template::{Body, Own, OwnTemplates, Parts, TemplateError, Templates, TenantTemplates};
+use crate::{address, pool};
 
 type Target = (&'static str, fn(&[u8]));
 
 /// By name, as the corpora's folders are called.
-pub const TARGETS: [Target; 3] = [("csv", csv), ("phone", phone), ("script", script)];
+pub const TARGETS: [Target; 4] = [("csv", csv), ("phone", phone), ("script", script), ("template", template)];
 
 /// A number that is taken is E.164, is taken again as it is, and is one of its own aliases, which all mean one person.
 pub fn phone(bytes: &[u8]) {
@@ -56,4 +60,45 @@ pub fn script(bytes: &[u8]) {
         assert!(said.operations <= most + 1 && said.log.len() <= 50, "{} operations", said.operations);
         assert!(said.log.iter().all(|line| line.chars().count() <= 200 * 10));
     }
+}
+
+/// A tenant's template is refused, or rendered within bounds. Texts with NUL between them: a text part, an HTML part, a
+/// partial `p`, data as JSON.
+pub fn template(bytes: &[u8]) {
+    let Ok(input) = std::str::from_utf8(bytes) else { return };
+    let input = input.to_owned();
+    let ended = pool::run_blocking(move || judge_and_render(&input));
+    assert!(ended.is_ok(), "it panics");
+}
+
+fn judge_and_render(input: &str) {
+    let mut pieces = input.split('\0');
+    let mut next = || pieces.next().unwrap_or_default().to_owned();
+    let (text, html, partial, data) = (next(), next(), next(), next());
+    let own = |name: &str, parts: [(&str, String); 2]| {
+        let parts = parts.into_iter().filter(|(_, source)| !source.is_empty());
+        let parts: BTreeMap<_, _> = parts.map(|(kind, source)| (kind.to_owned(), source)).collect();
+        let body = Body { parts, ..Body::default() };
+        Own { branch: String::new(), name: name.to_owned(), locale: String::new(), body }
+    };
+    let owns =
+        vec![own("t", [("text", text), ("email.html", html)]), own("_p", [("text", partial), ("sms", String::new())])];
+    let program = Arc::new(Templates::default());
+    let templates = OwnTemplates::of(owns, &program, false);
+    let flaws = templates.at("t", "").map(|template| template.flaws()).unwrap_or_default();
+    flaws.iter().for_each(said);
+    let data: Value =
+        serde_json::from_str(&data).unwrap_or_else(|_| json!({"a": ["x", 1, null], "b": "<b>", "c": {"d": 2}}));
+    let tenant = TenantTemplates { program, own: Some(Arc::new(templates)) };
+    let Some(found) = tenant.find("t", None) else { return };
+    for channel in ["sms", "email"] {
+        if let Err(flaw) = found.render_here("es-MX", Parts::of(channel), &data) {
+            said(&flaw);
+        }
+    }
+}
+
+fn said(flaw: &TemplateError) {
+    let codes = ["template_part", "template_invalid", "template_data", "template_limit", "control_characters"];
+    assert!(codes.contains(&flaw.code) && !flaw.detail.is_empty(), "{flaw:?}");
 }

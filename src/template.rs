@@ -30,11 +30,13 @@ use serde_json::Value;
 use crate::clock::Timestamp;
 
 pub use bounds::LONGEST as LONGEST_SOURCE;
+pub(crate) use builtin::LOCALE;
 pub use builtin::OverlayError;
 pub use found::Found;
 pub use own::{Body, Own, OwnTemplates, TenantTemplates, Variable};
 pub use partials::PREFIX;
 pub use parts::Template;
+pub(crate) use parts::split_locale;
 pub use preview::{Preview, Show, Shown, Warning, long_titles};
 
 /// Characters of a chat message.
@@ -186,7 +188,7 @@ impl Templates {
     }
 
     fn known(&self, name: &str) -> Result<Found<'_>, TemplateError> {
-        self.get(name).map(|template| Found::one(template)).ok_or_else(|| TemplateError::unknown(name))
+        self.get(name).map(Found::one).ok_or_else(|| TemplateError::unknown(name))
     }
 }
 

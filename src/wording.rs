@@ -101,29 +101,11 @@ pub async fn check_unused(app: &App, tenant: &Tenant, key: Key<'_>) -> Result<()
 }
 
 /// The variables of a stored template, and whether its parts can't do without.
-pub async fn variables(
-    app: &App,
-    tenant: &Tenant,
-    name: &str,
-    branch: &str,
-    body: &Body,
-) -> Result<BTreeMap<String, bool>> {
-    // What this node has compiled already answers at once; right after a change it is compiled here.
+pub async fn variables(tenant: &Tenant, name: &str, branch: &str) -> BTreeMap<String, bool> {
     let template = tenant.templates.own.as_ref().and_then(|own| own.at(name, branch).cloned());
-    let found = match template {
-        Some(template) => pool::run(move || template.variables()).await,
-        None => {
-            let own =
-                Own { branch: branch.to_owned(), name: name.to_owned(), locale: String::new(), body: body.clone() };
-            let (name, branch) = (name.to_owned(), branch.to_owned());
-            let mut owns = all(app, tenant).await?;
-            owns.push(own);
-            return judge(app, owns, move |t| t.at(&name, &branch).and_then(|t| t.variables().ok()))
-                .await
-                .map(Option::unwrap_or_default);
-        }
-    };
-    Ok(found.ok().and_then(Result::ok).unwrap_or_default())
+    let Some(template) = template else { return BTreeMap::new() };
+    let found = pool::run(move || template.variables()).await;
+    found.ok().and_then(Result::ok).unwrap_or_default()
 }
 
 fn is(own: &Own, key: Key<'_>) -> bool {

@@ -140,7 +140,7 @@ pub(super) async fn get(
     let branch = known_branch(&tenant, query.branch_id.as_deref())?;
     let key = key(&name, &query, branch)?;
     match documents::get(&app, &tenant.id, key).await {
-        Ok(document) => show(&app, &tenant, document).await.map(Json),
+        Ok(document) => show(&tenant, document).await.map(Json),
         Err(Error::NotFound) if branch.is_none() => {
             let template = app.templates.get(&name).ok_or(Error::NotFound)?;
             Ok(Json(of_program(template, query.locale.as_deref().unwrap_or_default())))
@@ -174,7 +174,7 @@ pub(super) async fn put(
     let saved = documents::save(&app, &tenant.id, key, &crate::store::to_json(&body), MOST).await?;
     let status = if saved.version == 1 { StatusCode::CREATED } else { StatusCode::OK };
     let tenant = app.tenants.get(&tenant.id).await?;
-    Ok((status, Json(show(&app, &tenant, saved).await?)))
+    Ok((status, Json(show(&tenant, saved).await?)))
 }
 
 /// List a template's versions
@@ -215,7 +215,7 @@ pub(super) async fn rollback(
     rules::check(&app, &tenant, key, &body.map_err(|e| Error::Internal(e.to_string()))?).await?;
     let held = documents::roll_back(&app, &tenant.id, key, wanted).await?;
     let tenant = app.tenants.get(&tenant.id).await?;
-    show(&app, &tenant, held).await.map(Json)
+    show(&tenant, held).await.map(Json)
 }
 
 /// Delete a template
@@ -245,9 +245,9 @@ fn key<'a>(name: &'a str, query: &'a TemplateQuery, branch: Option<&'a str>) -> 
     Ok(Key { kind: Kind::Template, branch: branch.unwrap_or_default(), name, locale })
 }
 
-async fn show(app: &App, tenant: &Tenant, document: Document) -> Result<TemplateView> {
+async fn show(tenant: &Tenant, document: Document) -> Result<TemplateView> {
     let body: Body = serde_json::from_str(&document.body).map_err(|e| Error::Internal(e.to_string()))?;
-    let found = rules::variables(app, tenant, &document.name, &document.branch, &body).await?;
+    let found = rules::variables(tenant, &document.name, &document.branch).await;
     let variables = found.into_iter().map(|(name, needed)| {
         let said = body.variables.get(&name).cloned().unwrap_or_default();
         let required = said.required.unwrap_or(needed);

@@ -117,7 +117,6 @@ impl<'a> Reader<'a> {
                     _ => return Err(self.flaw("syntax", "only \\n, \\t, \\\" and the like are supported here", at)),
                 },
                 (Some(open), c) if c == open => quote = None,
-                (Some(_), _) => {}
                 (None, ']') if square => square = false,
                 (None, '"' | '\'' | '[' | '{' | '\\') if square => {
                     return Err(self.flaw("syntax", format!("{c} is not supported between [ and ]"), at));
@@ -147,6 +146,7 @@ impl<'a> Reader<'a> {
                 (None, '{' | '}' | '\\') => {
                     return Err(self.flaw("syntax", format!("{c} is not supported within a tag"), at));
                 }
+                // Whatever else a text in quotes or a tag may hold.
                 _ => {}
             }
         }

@@ -13,7 +13,7 @@ use super::{Template, Templates};
 struct Files;
 
 /// Files without a language suffix are Spanish.
-const LOCALE: &str = "es";
+pub(crate) const LOCALE: &str = "es";
 
 /// Template name to its files.
 type Folders = BTreeMap<String, BTreeMap<String, Cow<'static, str>>>;

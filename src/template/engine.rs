@@ -56,6 +56,11 @@ pub(super) fn is_helper(name: &str) -> bool {
     helpers().any(|known| known == name)
 }
 
+/// One of Handlebars' own, which is never a variable.
+pub(super) fn is_native(name: &str) -> bool {
+    NATIVE.contains(&name)
+}
+
 /// The names of all helpers.
 pub(super) fn helpers() -> impl Iterator<Item = &'static str> {
     NATIVE.iter().copied().chain(FORMATTERS.iter().map(|formatter| formatter.name))

@@ -97,7 +97,7 @@ impl<'a> Found<'a> {
         data: &Value,
         work: impl FnOnce(Found<'_>, &str, Parts<'_>, &Value) -> Result<T, TemplateError> + Send + 'static,
     ) -> Result<T, TemplateError> {
-        let levels = self.levels.map(|level| level.cloned());
+        let levels = self.levels.map(Option::<&Arc<Template>>::cloned);
         let (locale, data) = (locale.to_owned(), data.clone());
         let [channel, country] = [parts.channel, parts.country].map(str::to_owned);
         let fallback = parts.fallback.map(str::to_owned);
@@ -139,6 +139,10 @@ impl<'a> Found<'a> {
 
     /// On this thread, whose stack should be large when a tenant's words are among them.
     pub fn render_here(&self, locale: &str, parts: Parts<'_>, data: &Value) -> Result<Rendered, TemplateError> {
+        // Compiled before the time counts.
+        for piece in self.choose(locale, parts)?.iter() {
+            piece.template.compiled(piece.part)?;
+        }
         let _rendering = self.begin(data, setting(locale, parts))?;
         self.render_within(locale, parts, data)
     }

@@ -101,7 +101,6 @@ impl Drop for Rendering {
     }
 }
 
-#[allow(dead_code, reason = "the helpers for dates and amounts ask it")]
 pub(super) fn setting() -> Setting {
     SETTING.get()
 }

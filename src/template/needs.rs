@@ -155,7 +155,7 @@ impl Walk<'_, '_> {
             TemplateElement::Expression(call) | TemplateElement::HtmlExpression(call) => {
                 let name_only = call.params.is_empty() && call.hash.is_empty();
                 match &call.name {
-                    Parameter::Path(path) if name_only && !Self::is_helper(&call.name) => {
+                    Parameter::Path(path) if name_only && !Self::is_native(&call.name) => {
                         self.value(path, true, wants);
                         Ok(())
                     }
@@ -329,6 +329,11 @@ impl Walk<'_, '_> {
             .collect();
         let names = names.filter(|names| !names.is_empty())?;
         (rooted || (self.scoped == 0 && !self.bound.contains(&names[0]))).then_some(names)
+    }
+
+    /// By itself, the name of one of our own helpers is that of a variable.
+    fn is_native(name: &Parameter) -> bool {
+        name.as_name().is_some_and(super::engine::is_native)
     }
 
     fn is_helper(name: &Parameter) -> bool {

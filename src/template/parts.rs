@@ -350,7 +350,7 @@ impl Part {
 }
 
 /// `email.html.en` is the part `email.html` in `en`; the last piece is a locale when it looks like one.
-fn split_locale(stem: &str) -> (&str, Option<&str>) {
+pub(crate) fn split_locale(stem: &str) -> (&str, Option<&str>) {
     match stem.rsplit_once('.') {
         Some((kind, tag)) if is_locale(tag) => (kind, Some(tag)),
         _ => (stem, None),

@@ -11,7 +11,6 @@ use super::*;
 pub(super) trait Alone {
     fn render(&self, locale: &str, parts: Parts, data: &Value) -> Result<Rendered, TemplateError>;
     fn missing(&self, locale: &str, parts: Parts, data: &Value) -> Result<Vec<String>, TemplateError>;
-    fn form(&self, locale: &str, parts: Parts, data: &Value) -> Result<Option<ApprovedForm>, TemplateError>;
 }
 
 impl Alone for Template {
@@ -21,10 +20,6 @@ impl Alone for Template {
 
     fn missing(&self, locale: &str, parts: Parts, data: &Value) -> Result<Vec<String>, TemplateError> {
         Found::one(&Arc::new(self.framed(Home::Program))).missing_here(locale, parts, data)
-    }
-
-    fn form(&self, locale: &str, parts: Parts, data: &Value) -> Result<Option<ApprovedForm>, TemplateError> {
-        Found::one(&Arc::new(self.framed(Home::Program))).form_here(locale, parts, data)
     }
 }
 

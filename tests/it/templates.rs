@@ -1,5 +1,8 @@
 //! Tenants' own templates through the door: what holds, what is sent, what it looks like, and whose it is.
 
+mod checking;
+mod properties;
+
 use serde_json::{Value, json};
 
 use crate::support::{Shop, TestApp};
@@ -178,6 +181,14 @@ on_each_store!(what_a_request_lacks_is_said_at_once, async |app: TestApp| {
     dry["dryRun"] = json!(true);
     let explained = shop.post("/v1/notify", &dry).await.expect(200);
     assert_eq!(explained["notifications"][0]["steps"][0]["content"]["text"], "uno  dos");
+    // What is called like a helper is a variable where it stands by itself.
+    let shown = preview(
+        &shop,
+        json!({"parts": {"text": "{{date}} {{phone}} {{upper title}}"},
+        "data": {"date": "hoy", "phone": 1, "title": "t"}}),
+    )
+    .await;
+    assert_eq!(shown["parts"]["text"]["output"], "hoy 1 T");
     // Under another type, and by an app that names it.
     let mut named = by("sms", "note", json!({"a": 1, "d": 2}));
     named["template"] = json!("promo");

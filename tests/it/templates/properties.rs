@@ -1,0 +1,158 @@
+//! What must hold for every value and every set of templates.
+
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use recado::template::{Body, Own, OwnTemplates, Parts, Templates, TenantTemplates};
+use serde_json::json;
+
+fn tenant(owns: Vec<Own>) -> TenantTemplates {
+    let program = Arc::new(Templates::builtin());
+    let own = OwnTemplates::of(owns, &program, false);
+    TenantTemplates { program, own: Some(Arc::new(own)) }
+}
+
+fn own(branch: &str, name: &str, locale: &str, parts: &[(&str, &str)]) -> Own {
+    let parts = parts.iter().map(|(kind, source)| ((*kind).to_owned(), (*source).to_owned())).collect();
+    let (branch, name, locale) = (branch.to_owned(), name.to_owned(), locale.to_owned());
+    Own { branch, name, locale, body: Body { parts, ..Body::default() } }
+}
+
+/// Where a value may stand in HTML.
+const PAGES: [&str; 5] = [
+    "<p>{{v}}</p>",
+    "<a href=\"https://x.example/?q={{v}}\" title='{{v}}'>{{upper v}}</a>",
+    "{{#> layout lang=\"es\" title=v}}<p class=\"{{v}}\">{{default nothing v}}</p>{{> foot}}{{/layout}}",
+    "<ul>{{#each many}}<li>{{this}} {{truncate this 9}} {{join ../many}}</li>{{/each}}</ul>",
+    "{{#with one}}<b>{{v}}</b>{{/with}}{{#if (eq v v)}}<i>{{list many}}</i>{{/if}}",
+];
+
+/// What makes HTML of a text.
+fn markup(html: &str) -> Vec<char> {
+    html.chars().filter(|c| "<>\"'`".contains(*c)).collect()
+}
+
+fn hostile() -> impl Strategy<Value = String> {
+    let piece = prop_oneof![
+        Just("<script>alert(1)</script>".to_owned()),
+        Just("\" onmouseover=\"x".to_owned()),
+        Just("' x='".to_owned()),
+        Just("--><!--".to_owned()),
+        Just("{{v}}{{{v}}}".to_owned()),
+        Just("&lt;b&gt;".to_owned()),
+        Just("`${1}`".to_owned()),
+        "\\PC{0,12}",
+        "[<>\"'&`=/]{0,8}",
+    ];
+    proptest::collection::vec(piece, 0..4).prop_map(|pieces| pieces.concat())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_value_becomes_markup(value in hostile(), page in 0..PAGES.len()) {
+        let tenant = tenant(vec![
+            own("", "_foot", "", &[("email.html", "<small id=\"{{v}}\">{{v}}</small>")]),
+            own("", "page", "", &[("email.html", PAGES[page]), ("text", "{{v}}")]),
+        ]);
+        let found = tenant.find("page", None).unwrap();
+        let html = |value: &str| {
+            let data = json!({"v": value, "many": [value, value], "one": {"v": value}});
+            let rendered = found.render_here("es", Parts::of("email"), &data).unwrap();
+            rendered.html.unwrap()
+        };
+        prop_assert_eq!(markup(&html(&value)), markup(&html("x")));
+        // Nothing is escaped where nobody would undo it.
+        let text = found.render_here("es", Parts::of("sms"), &json!({"v": "a & b <c>"})).unwrap().text;
+        prop_assert_eq!(text, "a & b <c>");
+    }
+
+    #[test]
+    fn the_innermost_level_with_a_fitting_language_holds(
+        there in proptest::collection::btree_set((0..2_usize, 0..5_usize), 0..10),
+        asked in 0..6_usize,
+        of_branch in any::<bool>(),
+    ) {
+        const LOCALES: [&str; 5] = ["es-MX", "es", "en-GB", "en", ""];
+        const ASKED: [&str; 6] = ["es-MX", "es-AR", "es", "en-GB", "en", "fr"];
+        const LEVELS: [&str; 2] = ["centro", ""];
+        let owns = there.iter().map(|(level, locale)| {
+            let text = format!("{}/{}", LEVELS[*level], LOCALES[*locale]);
+            own(LEVELS[*level], "welcome", LOCALES[*locale], &[("text", &text)])
+        });
+        let tenant = tenant(owns.collect());
+        let branch = of_branch.then_some("centro");
+        let found = tenant.find("welcome", branch).unwrap();
+        let parts = Parts::of("whatsapp").or_locale("es-MX");
+        let text = found.render_here(ASKED[asked], parts, &json!({})).unwrap().text;
+        let language = |tag: &'static str| tag.split('-').next().unwrap();
+        let tags = [ASKED[asked], language(ASKED[asked]), "es-MX", "es", ""];
+        let levels = if of_branch { vec![0, 1] } else { vec![1] };
+        let expected = levels.into_iter().find_map(|level| {
+            let has = |tag: &&str| LOCALES.iter().position(|l| l == tag).is_some_and(|l| there.contains(&(level, l)));
+            tags.iter().find(|tag| has(tag)).map(|tag| format!("{}/{tag}", LEVELS[level]))
+        });
+        match expected {
+            Some(expected) => prop_assert_eq!(text, expected),
+            None => prop_assert!(text.starts_with("👋"), "{}", text),
+        }
+    }
+}
+
+#[test]
+fn dates_and_amounts_are_written_as_the_reader_writes_them() {
+    let source = |text: &str| tenant(vec![own("", "t", "", &[("text", text)])]);
+    let data = json!({"at": "2026-03-03T16:05:00Z", "n": 1_234_567.891, "m": 1234.5, "one": 1, "many": 1_000_000,
+        "items": ["corte", "tinte", "iluminación"], "phone": "+523312345678", "name": "MARÍA DE LA LUZ"});
+    let now = recado::clock::Timestamp(1_772_463_600_000); // 2026-03-02T15:00:00Z
+    let say = |text: &str, locale: &str, country: &'static str| {
+        let zone = "America/Mexico_City".parse().unwrap();
+        let parts = Parts::of("chatwoot").or_locale("es-MX").at(now, zone, country);
+        let tenant = source(text);
+        // Words of the tenant's own language are Spanish; these are said to be the reader's.
+        let parts = Parts { fallback: Some(locale), ..parts };
+        tenant.find("t", None).unwrap().render_here(locale, parts, &data).unwrap().text
+    };
+    // As another implementation of the same tables says (ICU 78), with plain spaces.
+    for (text, locale, expected) in [
+        ("{{date at}}", "es-MX", "3 de marzo de 2026"),
+        ("{{date at \"full\"}}", "es-ES", "martes, 3 de marzo de 2026"),
+        ("{{date at \"full\"}}", "en-US", "Tuesday, March 3, 2026"),
+        ("{{date at \"medium\"}}", "en-GB", "3 Mar 2026"),
+        ("{{date at \"d 'de' MMMM\"}}", "es-MX", "3 de marzo"),
+        ("{{date at \"EEEE d 'de' MMMM, HH:mm\"}}", "es-MX", "martes 3 de marzo, 10:05"),
+        ("{{time at}}", "es-MX", "10:05 a.m."),
+        ("{{time at}}", "es-ES", "10:05"),
+        ("{{time at}}", "en-US", "10:05 AM"),
+        ("{{relative at}}", "es-MX", "mañana"),
+        ("{{relative at}}", "en", "tomorrow"),
+        ("{{relative \"2026-03-04\"}} {{relative \"2026-03-02\"}}", "es-MX", "pasado mañana hoy"),
+        ("{{number n}} {{number m}}", "es-MX", "1,234,567.891 1,234.5"),
+        ("{{number n}} {{number m}}", "es-ES", "1.234.567,891 1234,5"),
+        ("{{number m 2}}", "es-AR", "1.234,50"),
+        ("{{currency m \"MXN\"}} {{currency m \"USD\"}} {{currency m}}", "es-MX", "$1,234.50 USD 1,234.50 $1,234.50"),
+        ("{{currency m \"EUR\"}}", "es-ES", "1234,50 €"),
+        ("{{currency m \"ARS\"}} {{currency -3 \"ARS\"}}", "es-AR", "$ 1.234,50 -$ 3,00"),
+        ("{{currency m \"COP\"}}", "es-CO", "$ 1.235"),
+        ("{{currency m \"PEN\"}}", "es-PE", "S/ 1,234.50"),
+        ("{{currency m \"MXN\"}} {{currency m \"USD\"}}", "en-US", "MX$1,234.50 $1,234.50"),
+        ("{{plural one \"cita\" \"citas\"}} {{plural 2 \"cita\" \"citas\"}}", "es-MX", "cita citas"),
+        (
+            "{{plural many \"cita\" \"citas\"}} {{plural 0 one=\"a\" other=\"b\" zero=\"ninguna\"}}",
+            "es-MX",
+            "citas ninguna",
+        ),
+        ("{{list items}}", "es-MX", "corte, tinte e iluminación"),
+        ("{{list items \"or\"}}", "en", "corte, tinte, or iluminación"),
+        ("{{title name}}", "es-MX", "María de la Luz"),
+    ] {
+        assert_eq!(say(text, locale, "MX"), expected, "{text} {locale}");
+    }
+    assert_eq!(say("{{phone phone}}", "es-MX", "MX"), "33 1234 5678");
+    assert_eq!(say("{{phone phone}}", "es-MX", "AR"), "+52 33 1234 5678");
+    // What is no date or number is said, and not sent.
+    let tenant = source("{{date name}}");
+    let refused = tenant.find("t", None).unwrap().render_here("es", Parts::of("sms"), &data).unwrap_err();
+    assert_eq!((refused.code, refused.detail.contains("is no date")), ("template_data", true), "{refused}");
+}
