@@ -360,6 +360,9 @@ impl<S: Subject> Writing<'_, S> {
         done.updated_at = self.app.now();
         imports::update(&mut *transaction, &self.tenant.id, &done).await?;
         commit_alone(transaction).await?;
+        if !self.tenant.has_contacts {
+            self.app.tenants.refresh(&self.tenant.id);
+        }
         *self.import = done;
         Ok(())
     }

@@ -30,6 +30,8 @@ pub mod lane;
 pub mod notify;
 /// Which channels exist, through which providers; the sandbox.
 pub mod plugins;
+/// Quiet hours: when marketing may go out.
+pub mod quiet;
 /// What happens after an attempt: a pure function.
 pub mod retry;
 /// Rhai, bounded: the only place that makes an engine.
@@ -42,6 +44,8 @@ pub mod segment;
 pub mod settings;
 /// What a text costs as SMS.
 pub mod sms;
+/// What is known of people before somebody writes to them.
+pub mod standing;
 /// A notification's status and its legal moves.
 pub mod status;
 /// The store: every statement, and every difference between SQLite and PostgreSQL.

@@ -18,6 +18,8 @@ use crate::content::{Body, Content, Hop, Recipient};
 use crate::deliver::with_name;
 use crate::error::{Error, Fault, Result, StoreError};
 use crate::ids::NotificationId;
+use crate::quiet::QUIET_HOURS;
+use crate::standing::{self, Standing};
 use crate::status::{Category, Status};
 use crate::store::notifications::{Delivery, NewNotification};
 use crate::store::to_json;
@@ -27,7 +29,7 @@ use crate::writer::{Accept, Accepted, Fate, IdempotencyKey, QueueFull};
 pub use explain::{DryRun, explain};
 pub(crate) use request::is_locale;
 pub use request::{NotifyRequest, To};
-pub use route::{Considered, Wanted, order, route};
+pub use route::{Considered, Person, Wanted, Way, order, route};
 pub use rule::{RouteScript, Ruling};
 
 /// Content above this size is stored beside the notification, not in its row.
@@ -92,6 +94,9 @@ pub struct Draft {
     shared: bool,
     dedupe_key: Option<String>,
     check_suppressed: bool,
+    cap: Option<u32>,
+    /// What is known of each notification's person.
+    standings: Vec<Standing>,
 }
 
 /// Checks everything that can be checked now and makes the notifications.
@@ -116,17 +121,27 @@ pub async fn draft(app: &App, tenant: &Arc<Tenant>, request: NotifyRequest) -> R
     let mut faults = Vec::new();
     let mut templates = TemplateCheck { tenant, branch, content: &content, now, seen: Vec::new() };
     let lease: Arc<str> = NotificationId::fresh().0;
+    let marketing = checked.category == Category::Marketing;
+    let cap = tenant.marketing_per_week(branch).filter(|_| marketing);
+    let quiet = tenant.quiet(branch).filter(|_| marketing);
+    let asked = checked.send_at.unwrap_or(now).max(now);
+    let held_until = quiet.map(|q| q.end_of(asked)).filter(|until| *until > asked);
+    let all_standings = standing::look_up(&app.db, tenant, &checked.recipients.iter().collect::<Vec<_>>()).await?;
+    let mut standings = Vec::with_capacity(all_standings.len());
     let mut notifications = Vec::with_capacity(checked.recipients.len());
     let ids = ids(checked.recipients.len());
     let request_id = Arc::clone(&ids[0].0);
     let kind: Arc<str> = checked.kind.as_str().into();
-    for (n, (recipient, id)) in checked.recipients.into_iter().zip(ids).enumerate() {
+    let each = checked.recipients.into_iter().zip(ids).zip(all_standings);
+    for (n, ((recipient, id), standing)) in each.enumerate() {
         let wanted = ruled.get(n).and_then(Option::as_deref).map_or(plain, Wanted::Named);
         let ruling = rulings.get(n);
         let pointer = if checked.to_is_list { format!("/to/{n}") } else { "/to".to_owned() };
-        let steps = route(&config, tenant, branch, &recipient, wanted).chain(wanted, &pointer)?;
-        let steps = match steps {
-            Ok(steps) => steps,
+        let person = Person { recipient: &recipient, standing: &standing, category: checked.category };
+        let way = route(&config, tenant, branch, person, wanted).chain(wanted, &pointer)?;
+        let (steps, refused) = match way {
+            Ok(Way::Open(steps)) => (steps, None),
+            Ok(Way::Closed(steps, reason)) => (steps, Some(reason)),
             Err(fault) => {
                 faults.push(fault);
                 continue;
@@ -162,7 +177,7 @@ pub async fn draft(app: &App, tenant: &Arc<Tenant>, request: NotifyRequest) -> R
             step_began_at: None,
             attempt_began_at: None,
             expires_at: checked.expires_at,
-            send_at: checked.send_at,
+            send_at: held_until.or(checked.send_at),
             created_at: now,
             content: (!shared).then(|| Arc::clone(&content)),
             lease: Arc::clone(&lease),
@@ -174,8 +189,12 @@ pub async fn draft(app: &App, tenant: &Arc<Tenant>, request: NotifyRequest) -> R
             content: (!shared).then(|| content_json.clone()),
             appointment_id: checked.appointment_id.clone(),
             routed: ruling.and_then(Ruling::said),
+            person: cap.map(|_| standing.person.clone()).filter(|p| !p.is_empty()),
+            refused,
+            waits_for: held_until.map(|_| QUIET_HOURS),
             delivery,
         });
+        standings.push(standing);
     }
     if !faults.is_empty() {
         return Err(Error::Invalid { slug: "validation", faults });
@@ -188,6 +207,8 @@ pub async fn draft(app: &App, tenant: &Arc<Tenant>, request: NotifyRequest) -> R
         shared,
         dedupe_key: checked.dedupe_key,
         check_suppressed: tenant.has_suppressions,
+        cap,
+        standings,
     })
 }
 
@@ -216,6 +237,7 @@ pub async fn submit(app: &App, tenant: &Tenant, draft: Draft, key: Option<Idempo
         key,
         dedupe_key: draft.dedupe_key,
         check_suppressed: draft.check_suppressed,
+        cap: draft.cap,
         shared_content: draft.shared.then_some(draft.content_json),
         reply,
     };
@@ -240,7 +262,7 @@ fn answer(notifications: &[NewNotification], fates: Option<&[Fate]>) -> NotifyRe
         let d = &new.delivery;
         let waiting = if d.send_at.is_some() { Status::Scheduled } else { Status::Queued };
         let (id, status, reason) = match fates.map(|f| &f[n]) {
-            None | Some(Fate::Queued) => (d.id.to_string(), waiting, None),
+            None | Some(Fate::Queued) => (d.id.to_string(), waiting, new.waits_for.map(str::to_owned)),
             Some(Fate::Suppressed(reason)) => (d.id.to_string(), Status::Suppressed, Some(reason.clone())),
             Some(Fate::Duplicate(first)) => (first.clone(), Status::Suppressed, Some("duplicate".to_owned())),
         };

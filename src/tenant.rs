@@ -17,6 +17,7 @@ use crate::ids::TenantId;
 use crate::lane::{Lane, Limits};
 use crate::notify::RouteScript;
 use crate::plugins::{Catalog, Registry};
+use crate::quiet::Quiet;
 use crate::retry::OnUnknown;
 use crate::scripts::ROUTE;
 use crate::secrets::Keyring;
@@ -25,7 +26,7 @@ use crate::store::callbacks::last_inbound;
 use crate::store::channels::{AccountRow, IntegrationRow, find_memory};
 use crate::store::documents::{self, Kind};
 use crate::store::notifications::Delivery;
-use crate::store::{Db, channels, suppressions, tenants};
+use crate::store::{Db, channels, contacts, suppressions, tenants};
 use crate::template::{OwnTemplates, Parts, Templates, TenantTemplates};
 
 /// How long another node's (or the command line's) change may go unnoticed.
@@ -38,6 +39,8 @@ pub struct Tenant {
     pub settings: TenantSettings,
     pub branches: HashMap<String, Branch>,
     pub has_suppressions: bool,
+    /// It knows people, who may have said how they want to be written to.
+    pub has_contacts: bool,
     /// What it can send through, set up or not.
     pub channels: Catalog,
     /// By branch; the tenant's own under "".
@@ -150,6 +153,18 @@ impl Tenant {
             concurrency: operator.max_concurrency.map_or(plugin.concurrency, |most| plugin.concurrency.min(most.get())),
             rate_per_minute: lower(plugin.rate_per_minute, operator.rate_per_minute.map(std::num::NonZeroU32::get)),
         }
+    }
+
+    /// When marketing waits, where that is set.
+    pub fn quiet(&self, branch: Option<&str>) -> Option<Quiet> {
+        let levels = self.levels(branch);
+        let hours = levels.find(|s| s.quiet_hours.as_ref())?;
+        Quiet::new(hours.value, levels.timezone(&self.platform).value)
+    }
+
+    /// Marketing messages a person gets in seven days at most.
+    pub fn marketing_per_week(&self, branch: Option<&str>) -> Option<u32> {
+        self.levels(branch).find(|s| s.caps.as_ref()).map(|caps| caps.value.marketing_per_week)
     }
 
     pub fn on_unknown(&self, channel: &str, branch: Option<&str>) -> Option<OnUnknown> {
@@ -316,6 +331,7 @@ impl Tenants {
         let branches = tenants::list_branches(&self.db.pool, id).await?;
         let rows = channels::list(&self.db.pool, id).await?;
         let has_suppressions = suppressions::any(&self.db.pool, id).await?;
+        let has_contacts = contacts::any(&self.db.pool, id).await?;
         let uploads = documents::list(&self.db.pool, id, Kind::Plugin).await?;
         let own = Catalog::new(Arc::clone(&self.plugins), &uploads, before.map(|t| &t.channels));
         let templates = self.own_templates(id, before).await?;
@@ -342,6 +358,7 @@ impl Tenants {
                 .map(|b| (b.id.to_string(), Branch { name: b.name, settings: b.settings }))
                 .collect(),
             has_suppressions,
+            has_contacts,
             channels: own,
             routes,
             keyring: Arc::clone(&self.keyring),

@@ -2,6 +2,7 @@
 //! requests, attempts and outcomes share one sync of the disk. A caller is answered only after its own commit.
 
 mod accept;
+mod cap;
 mod conclude;
 mod outcome;
 mod overlap;
@@ -22,6 +23,8 @@ use crate::status::{Outcome, Status};
 use crate::store::callbacks::{InboundRow, Report};
 use crate::store::notifications::{Delivery, NewNotification};
 use crate::store::{Db, StoreResult};
+
+pub use cap::{CAPPED, would_be_capped};
 
 pub enum Op {
     Accept(Box<Accept>),
@@ -58,6 +61,8 @@ pub struct Accept {
     pub dedupe_key: Option<String>,
     /// The tenant has suppressed addresses, so each is looked up.
     pub check_suppressed: bool,
+    /// Marketing messages a person gets in seven days at most, where that is limited.
+    pub cap: Option<u32>,
     /// JSON of the content, when it isn't stored beside the notification.
     pub shared_content: Option<String>,
     /// The answer if nothing is suppressed, and how to make it otherwise.

@@ -9,7 +9,7 @@ use crate::clock::Timestamp;
 use crate::error::Fault;
 use crate::ids::{ContactId, TenantId};
 use crate::store::contacts::{self, By, Found, Key};
-use crate::store::{Engine, StoreResult, consents};
+use crate::store::{Engine, StoreResult, consents, tenants};
 
 /// A change on its way to the store.
 pub struct Incoming {
@@ -36,6 +36,7 @@ pub async fn save(
     rows: Vec<Incoming>,
     now: Timestamp,
 ) -> StoreResult<Vec<Result<Saved, Fault>>> {
+    tenants::bump_before_first_contact(&mut *conn, tenant).await?;
     let writer = Writer { engine, tenant, import, now };
     let mut saved = Vec::with_capacity(rows.len());
     // Rows that could be about one person are written after each other, so that the second finds what the first made.

@@ -13,8 +13,10 @@ use crate::clock::Timestamp;
 use crate::content::Content;
 use crate::error::{Error, Result};
 use crate::lane::Lane;
+use crate::quiet::{QUIET_HOURS, Quiet};
 use crate::retry::{self, Attempted, Next, Repeat};
-use crate::status::{Outcome, Status};
+use crate::standing;
+use crate::status::{Category, Outcome, Status};
 use crate::store::notifications::{Delivery, find_shared_content};
 use crate::store::suppressions;
 use crate::tenant::{Account, Tenant};
@@ -91,7 +93,8 @@ async fn attempt(engine: &Arc<Engine>, lane: &Arc<Lane>, d: &mut Delivery, how: 
     if d.status == Status::Sent {
         return undelivered(engine, &tenant, d, now).await;
     }
-    if let Some(reason) = too_late(d, now) {
+    let quiet = tenant.quiet(d.branch.as_deref()).filter(|_| d.category == Category::Marketing);
+    if let Some(reason) = too_late(d, quiet, now) {
         return settle(engine, d, Status::Expired, reason, now).await;
     }
     if !engine.config.load().channel(&d.channel).enabled {
@@ -104,11 +107,12 @@ async fn attempt(engine: &Arc<Engine>, lane: &Arc<Lane>, d: &mut Delivery, how: 
     if let How::Around(reason) = how {
         return around(engine, &tenant, d, reason, now).await;
     }
-    if tenant.has_suppressions
-        && let Some(address) = &d.address
-        && let Some(reason) = suppressions::find(&engine.db.pool, &d.tenant, address, d.category).await?
-    {
-        return settle(engine, d, Status::Suppressed, &reason, now).await;
+    if let Some(reason) = refusal(engine, &tenant, d, opened).await? {
+        return unwanted(engine, &tenant, d, &reason, now).await;
+    }
+    if let Some(until) = quiet.map(|q| q.end_of(now)).filter(|until| *until > now) {
+        // An attempt that is open is first taken back.
+        return if opened { Ok(Ended::Later(now)) } else { wait(engine, d, until, now).await };
     }
     let Some(account) = tenant.account_of(&d.channel, d.branch.as_deref(), &d.lane) else {
         return give_up(engine, &tenant, d, Around::Channel, "not_configured", None, now).await;
@@ -443,6 +447,50 @@ async fn settle(engine: &Engine, d: &Delivery, status: Status, reason: &str, now
     Ok(Ended::Quiet)
 }
 
+/// Why the person must not get it, by what is known now.
+async fn refusal(engine: &Engine, tenant: &Tenant, d: &Delivery, opened: bool) -> Result<Option<String>> {
+    if tenant.has_suppressions
+        && let Some(address) = &d.address
+        && let Some(reason) = suppressions::find(&engine.db.pool, &d.tenant, address, d.category).await?
+    {
+        return Ok(Some(reason));
+    }
+    // What was accepted this moment was looked up this moment.
+    if opened || !tenant.has_contacts {
+        return Ok(None);
+    }
+    let standing = standing::look_up(&engine.db, tenant, &[&d.recipient]).await?.pop().unwrap_or_default();
+    Ok(standing.refusal(&d.channel, d.address.as_deref(), d.category))
+}
+
+/// The person does not want it here: the next channel, or the end.
+async fn unwanted(engine: &Engine, tenant: &Tenant, d: &Delivery, reason: &str, now: Timestamp) -> Result<Ended> {
+    let Some(next) = engine.next_step(tenant, d, Around::Channel) else {
+        return settle(engine, d, Status::Suppressed, reason, now).await;
+    };
+    let finished = Finished {
+        next: Some(next),
+        due_at: Some(now),
+        reason: Some(reason.to_owned()),
+        event: Some(("fell_back", format!("{}: {reason}", d.lane))),
+        ..Finished::bare(d.clone(), Status::Queued, now)
+    };
+    engine.writer.send(Op::Finish(Box::new(finished))).await;
+    Ok(Ended::Quiet)
+}
+
+/// Quiet hours have begun: it waits for their end.
+async fn wait(engine: &Engine, d: &Delivery, until: Timestamp, now: Timestamp) -> Result<Ended> {
+    let finished = Finished {
+        due_at: Some(until),
+        reason: Some(QUIET_HOURS.to_owned()),
+        event: Some(("waits", format!("{QUIET_HOURS} until {}", until.to_datetime().to_rfc3339()))),
+        ..Finished::bare(d.clone(), Status::Scheduled, now)
+    };
+    engine.writer.send(Op::Finish(Box::new(finished))).await;
+    Ok(Ended::Quiet)
+}
+
 async fn found(engine: &Engine, d: &Delivery, message_id: Option<String>, now: Timestamp) -> Result<Ended> {
     let finished = Finished {
         message_id,
@@ -463,11 +511,13 @@ async fn hold(engine: &Engine, d: &Delivery, now: Timestamp) -> Result<Ended> {
     Ok(Ended::Quiet)
 }
 
-fn too_late(d: &Delivery, now: Timestamp) -> Option<&'static str> {
+fn too_late(d: &Delivery, quiet: Option<Quiet>, now: Timestamp) -> Option<&'static str> {
     if d.expires_at.is_some_and(|at| now >= at) {
         return Some("expired");
     }
-    let missed = d.attempts == 0 && d.send_at.is_some_and(|at| now.since(at) > USEFUL_FOR);
+    // A night that it had to wait through makes it no less useful.
+    let useful_for = USEFUL_FOR + quiet.map(Quiet::length).unwrap_or_default();
+    let missed = d.attempts == 0 && d.send_at.is_some_and(|at| now.since(at) > useful_for);
     missed.then_some("missed")
 }
 

@@ -200,6 +200,9 @@ async fn write(
     let saved = save_one(app, &mut alone, tenant, Incoming { line: 0, change, how, known }).await?;
     commit_alone(alone).await?;
     drop(conn);
+    if !settled.has_contacts {
+        app.tenants.refresh(tenant);
+    }
     let status = if saved.created { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, Json(read(app, tenant, saved.id.as_str()).await?.into())))
 }

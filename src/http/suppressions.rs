@@ -17,7 +17,7 @@ use crate::app::App;
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::ids::TenantId;
-use crate::store::suppressions::{self as store, SuppressionRow};
+use crate::store::suppressions::{self as store, Filter, SuppressionRow};
 use crate::store::tenants;
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -31,6 +31,25 @@ pub struct Suppression {
     source: String,
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
+}
+
+impl SuppressionCategory {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::All => "all",
+            Self::Marketing => "marketing",
+        }
+    }
+
+    /// As a query says it.
+    fn read(given: Option<&str>) -> Result<Option<&'static str>> {
+        match given {
+            None => Ok(None),
+            Some("all") => Ok(Some("all")),
+            Some("marketing") => Ok(Some("marketing")),
+            Some(_) => Err(Error::fault("/category", "out_of_range", "must be all or marketing")),
+        }
+    }
 }
 
 impl From<SuppressionRow> for Suppression {
@@ -69,6 +88,10 @@ pub enum SuppressionCategory {
 #[serde(deny_unknown_fields, default)]
 #[into_params(parameter_in = Query)]
 pub struct SuppressionQuery {
+    /// A phone or an e-mail address, in any spelling.
+    address: Option<String>,
+    /// `all` or `marketing`.
+    category: Option<String>,
     limit: Option<String>,
     cursor: Option<String>,
 }
@@ -86,7 +109,13 @@ pub(super) async fn list(
     let after = page::cursor(query.cursor.as_deref())?;
     // An address may stand twice, once for each category, and a page may end between the two.
     let after = after.as_deref().map(|key| key.rsplit_once(' ').unwrap_or((key, "")));
-    let rows = store::list(&app.db.pool, &tenant, after, limit + 1).await?;
+    let address = match &query.address {
+        Some(text) => Some(normalise(&app, &tenant, text).await?),
+        None => None,
+    };
+    let category = SuppressionCategory::read(query.category.as_deref())?;
+    let filter = Filter { address: address.as_deref(), category, after };
+    let rows = store::list(&app.db.pool, &tenant, filter, limit + 1).await?;
     let rows = rows.into_iter().map(|row| (format!("{} {}", row.address, row.category), row)).collect();
     Ok(Json(page::page(rows, limit, |(key, _)| key.as_str(), |(_, row): (_, SuppressionRow)| row.into())))
 }
@@ -101,10 +130,7 @@ pub(super) async fn post(
     JsonBody(new): JsonBody<NewSuppression>,
 ) -> Result<(StatusCode, Json<Suppression>)> {
     let address = normalise(&app, &tenant, &new.address).await?;
-    let category = match new.category {
-        SuppressionCategory::All => "all",
-        SuppressionCategory::Marketing => "marketing",
-    };
+    let category = new.category.as_str();
     let reason = address::line(new.reason.as_deref().unwrap_or("suppressed"), "the reason", 200)
         .map_err(|e| Error::fault("/reason", e.code, e.detail))?;
     let now = app.now();
@@ -115,16 +141,27 @@ pub(super) async fn post(
     Ok((StatusCode::CREATED, Json(shown)))
 }
 
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields, default)]
+#[into_params(parameter_in = Query)]
+pub struct LiftQuery {
+    /// `all` or `marketing`; absent: both.
+    category: Option<String>,
+}
+
 /// Lift a suppression
-#[utoipa::path(delete, path = "/v1/suppressions/{address}", tag = "People", params(("address" = String, Path)),
-    responses((status = 204), (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem)))]
+#[utoipa::path(delete, path = "/v1/suppressions/{address}", tag = "People",
+    params(("address" = String, Path), LiftQuery), responses((status = 204), (status = 401, body = Problem),
+        (status = 403, body = Problem), (status = 404, body = Problem), (status = 422, body = Problem)))]
 pub(super) async fn delete(
     State(app): State<Arc<App>>,
     Manager(tenant): Manager,
     Id(address): Id,
+    Params(query): Params<LiftQuery>,
 ) -> Result<StatusCode> {
+    let category = SuppressionCategory::read(query.category.as_deref())?;
     let address = normalise(&app, &tenant, &address).await.map_err(|_| Error::NotFound)?;
-    if !store::delete(&app.db.pool, &tenant, &address).await? {
+    if !store::delete(&app.db.pool, &tenant, &address, category).await? {
         return Err(Error::NotFound);
     }
     tenants::bump(&app.db.pool, &tenant).await?;

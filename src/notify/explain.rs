@@ -13,10 +13,12 @@ use crate::deliver::{OUTSIDE_WINDOW, form, render};
 use crate::error::{Error, Result};
 use crate::settings::{Levels, Resolved};
 use crate::sms;
-use crate::store::notifications::Delivery;
+use crate::standing::Standing;
+use crate::store::notifications::{Delivery, NewNotification};
 use crate::tenant::{Account, Tenant};
+use crate::writer::{CAPPED, would_be_capped};
 
-use super::{Considered, Draft, PublicRecipient, Ruling, Wanted, route, when};
+use super::{Considered, Draft, Person, PublicRecipient, Ruling, Wanted, route, when};
 
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -70,11 +72,18 @@ pub async fn explain(app: &App, tenant: &Tenant, draft: &Draft) -> Result<DryRun
     let config = app.config.load();
     let now = app.clock.now();
     let mut notifications = Vec::new();
-    for (n, new) in draft.notifications.iter().enumerate() {
+    for (n, (new, standing)) in draft.notifications.iter().zip(&draft.standings).enumerate() {
         let d = &new.delivery;
         let branch = d.branch.as_deref();
+        let capped = match (draft.cap, &new.person) {
+            (Some(most), Some(person)) => {
+                would_be_capped(&app.db, &tenant.id, person, when(d.send_at, now), most).await?
+            }
+            _ => false,
+        };
+        let nowhere = capped || new.refused.is_some();
         let (mut steps, mut closed) = (Vec::new(), Vec::new());
-        for channel in d.chain.iter().map(|hop| &hop.channel) {
+        for channel in d.chain.iter().map(|hop| &hop.channel).filter(|_| !nowhere) {
             let account = tenant.account(channel, branch).ok_or(Error::NotFound)?;
             if !may_send(app, tenant, account, channel, d, &draft.content).await? {
                 closed.push(channel.as_str());
@@ -98,7 +107,14 @@ pub async fn explain(app: &App, tenant: &Tenant, draft: &Draft) -> Result<DryRun
             recipient: PublicRecipient::from(&*d.recipient),
             settings: settings(tenant.levels(branch), tenant),
             route: draft.rulings.get(n).cloned(),
-            channels: consider_all(&config, tenant, d, &closed),
+            channels: consider_all(&config, tenant, new, standing, &closed)
+                .into_iter()
+                .map(|c| match (c.taken, capped) {
+                    (true, true) => Considered { taken: false, reason: Some(CAPPED), ..c },
+                    (true, false) => Considered { reason: new.waits_for, ..c },
+                    (false, _) => c,
+                })
+                .collect(),
             steps,
         });
     }
@@ -122,13 +138,21 @@ async fn may_send(
 }
 
 /// Every channel there is: those of the chain in its order, then the others with the reason they were not taken.
-fn consider_all(config: &crate::config::Config, tenant: &Tenant, d: &Delivery, closed: &[&str]) -> Vec<Considered> {
+fn consider_all(
+    config: &crate::config::Config,
+    tenant: &Tenant,
+    new: &NewNotification,
+    standing: &Standing,
+    closed: &[&str],
+) -> Vec<Considered> {
+    let d = &new.delivery;
     let all: Vec<String> = {
         let names = tenant.channels.names();
         let rest = names.iter().filter(|n| !d.chain.iter().any(|hop| *hop.channel == ***n)).map(ToString::to_string);
         d.chain.iter().map(|hop| hop.channel.clone()).chain(rest).collect()
     };
-    let looked = route(config, tenant, d.branch.as_deref(), &d.recipient, Wanted::Named(&all));
+    let person = Person { recipient: &d.recipient, standing, category: d.category };
+    let looked = route(config, tenant, d.branch.as_deref(), person, Wanted::Named(&all));
     looked
         .considered
         .into_iter()

@@ -8,6 +8,8 @@ use utoipa::ToSchema;
 use crate::config::Config;
 use crate::content::Recipient;
 use crate::error::{Error, Fault, Result};
+use crate::standing::{OPTED_OUT, Standing};
+use crate::status::Category;
 use crate::tenant::{Account, Tenant};
 
 /// What the caller asked for.
@@ -24,13 +26,24 @@ pub enum Wanted<'a> {
 pub struct Considered {
     pub channel: String,
     pub taken: bool,
-    /// `unknown_channel`, `disabled_by_operator`, `disabled_by_tenant`, `not_configured`, `no_address`, `not_named`.
+    /// `unknown_channel`, `disabled_by_operator`, `disabled_by_tenant`, `not_configured`, `no_address`, `not_named`,
+    /// `opted_out`, `capped`, `outside_whatsapp_window`; of one that was taken `quiet_hours`: it waits.
     pub reason: Option<&'static str>,
 }
 
 pub struct Route<'a> {
     pub considered: Vec<Considered>,
     pub steps: Vec<(&'a str, &'a Account)>,
+    /// Channels that could reach the person, who does not want it or must be left alone; with the reason.
+    refused: Vec<((&'a str, &'a Account), String)>,
+}
+
+/// Whom a message is for.
+#[derive(Clone, Copy)]
+pub struct Person<'p> {
+    pub recipient: &'p Recipient,
+    pub standing: &'p Standing,
+    pub category: Category,
 }
 
 /// Tried in this order where neither caller nor tenant says otherwise.
@@ -52,18 +65,24 @@ pub fn route<'a>(
     config: &Config,
     tenant: &'a Tenant,
     branch: Option<&str>,
-    recipient: &Recipient,
+    person: Person<'_>,
     wanted: Wanted<'a>,
 ) -> Route<'a> {
     let channels: Vec<Cow<'a, str>> = match wanted {
         Wanted::Named(names) => names.iter().map(|name| name.as_str().into()).collect(),
-        Wanted::Any => order(tenant, branch),
+        Wanted::Any => preferred(order(tenant, branch), &person.standing.preferences.channels),
     };
-    let mut route = Route { considered: Vec::new(), steps: Vec::new() };
+    let mut route = Route { considered: Vec::new(), steps: Vec::new(), refused: Vec::new() };
     for channel in channels {
         let channel = channel.into_owned();
-        match judge(config, tenant, branch, recipient, &channel) {
+        match judge(config, tenant, branch, person.recipient, &channel) {
             Ok(step) => {
+                let address = person.recipient.address(step.1.address);
+                if let Some(reason) = person.standing.refusal(&channel, address, person.category) {
+                    route.considered.push(Considered { channel, taken: false, reason: Some(OPTED_OUT) });
+                    route.refused.push((step, reason));
+                    continue;
+                }
                 route.considered.push(Considered { channel, taken: true, reason: None });
                 route.steps.push(step);
             }
@@ -73,6 +92,13 @@ pub fn route<'a>(
         }
     }
     route
+}
+
+/// The person's own favourites first, among the channels there are.
+fn preferred<'a>(mut order: Vec<Cow<'a, str>>, favourites: &[String]) -> Vec<Cow<'a, str>> {
+    let rank = |channel: &str| favourites.iter().position(|f| f == channel).unwrap_or(usize::MAX);
+    order.sort_by_key(|channel| rank(channel));
+    order
 }
 
 fn judge<'a>(
@@ -99,12 +125,24 @@ fn judge<'a>(
 
 type Steps<'a> = Vec<(&'a str, &'a Account)>;
 
+/// What a route came to.
+pub enum Way<'a> {
+    /// To be tried in this order.
+    Open(Steps<'a>),
+    /// It would have gone this way, but the person must not be written to.
+    Closed(Steps<'a>, String),
+}
+
 impl<'a> Route<'a> {
     /// The chain to try. The outer error refuses the request (a channel that can't be used by anybody), the inner one
     /// is this recipient's fault.
-    pub fn chain(self, wanted: Wanted<'_>, pointer: &str) -> Result<Result<Steps<'a>, Fault>> {
+    pub fn chain(self, wanted: Wanted<'_>, pointer: &str) -> Result<Result<Way<'a>, Fault>> {
         if !self.steps.is_empty() {
-            return Ok(Ok(self.steps));
+            return Ok(Ok(Way::Open(self.steps)));
+        }
+        if let Some((_, reason)) = self.refused.first() {
+            let reason = reason.clone();
+            return Ok(Ok(Way::Closed(self.refused.into_iter().map(|(step, _)| step).collect(), reason)));
         }
         let reason = |word: &str| self.considered.iter().any(|c| c.reason == Some(word));
         if reason("no_address") {

@@ -20,6 +20,7 @@ use crate::script::{Argument, Moment, Person, Script, ScriptError, Secrets};
 use crate::scripts::{Kind, ROUTE, Written, read_hops};
 use crate::segment::{written, zone};
 use crate::settings::Level;
+use crate::standing::Standing;
 use crate::store::documents::Document;
 use crate::store::segments;
 use crate::tenant::Tenant;
@@ -136,7 +137,10 @@ async fn ask(
 ) -> Result<Vec<Hop>, ScriptError> {
     let branch = checked.branch.as_deref();
     let config = app.config.load();
-    let plain = route(&config, tenant, branch, recipient, Wanted::Any);
+    // What people refuse is looked at when the way is taken; here it is about what could reach them at all.
+    let (standing, category) = (Standing::default(), checked.category);
+    let whom = super::Person { recipient, standing: &standing, category };
+    let plain = route(&config, tenant, branch, whom, Wanted::Any);
     let channels: Vec<&str> = plain.steps.iter().map(|(channel, _)| *channel).collect();
     let arguments =
         vec![notification(checked).into(), Argument::Contact(person), json!(channels).into(), Argument::Moment(now)];
@@ -144,7 +148,7 @@ async fn ask(
     (ruling.log, ruling.operations) = (ran.log, ran.operations);
     let hops = read_hops(&ran.result?)?;
     let named: Vec<String> = hops.iter().map(|hop| hop.channel.clone()).collect();
-    if !route(&config, tenant, branch, recipient, Wanted::Named(&named)).steps.is_empty() {
+    if !route(&config, tenant, branch, whom, Wanted::Named(&named)).steps.is_empty() {
         return Ok(hops);
     }
     let named = if named.is_empty() { "no channel".to_owned() } else { named.join(", ") };

@@ -346,6 +346,13 @@ pub async fn upsert(
     Ok(())
 }
 
+/// Whether the tenant knows anybody.
+pub async fn any(db: impl AnyExecutor<'_>, tenant: &TenantId) -> StoreResult<bool> {
+    let row =
+        query("select 1 from contacts where tenant_id = $1 limit 1").bind(tenant.as_str()).fetch_optional(db).await?;
+    Ok(row.is_some())
+}
+
 /// What routing must know of a person before it writes to them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Standing {
@@ -459,6 +466,7 @@ pub async fn erase(conn: &mut AnyConnection, tenant: &TenantId, contact: &Contac
     let theirs = "(n.contact_id = $2 or n.address = $3 or n.address = $4)";
     for text in [
         "delete from dedupe_keys where tenant_id = $1 and recipient in ($2, $3, $4)",
+        "delete from marketing_plan where tenant_id = $1 and person in ($2, $3, lower($4))",
         "delete from recipient_memory where tenant_id = $1 and address in ($2, $3, $4)",
         "delete from inbound_messages where tenant_id = $1 and sender in ($2, $3, $4)",
         "delete from sandbox_messages where tenant_id = $1 and notification_id in \

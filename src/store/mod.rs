@@ -6,6 +6,7 @@
 pub mod appointments;
 pub mod batch;
 pub mod callbacks;
+pub mod caps;
 pub mod channels;
 pub mod consents;
 pub mod contacts;

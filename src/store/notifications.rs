@@ -55,6 +55,12 @@ pub struct NewNotification {
     pub appointment_id: Option<String>,
     /// What its timeline shall say of the way it was given.
     pub routed: Option<String>,
+    /// One word for the person, where their marketing is counted.
+    pub person: Option<String>,
+    /// Why it must not be sent, where that is known already.
+    pub refused: Option<String>,
+    /// Why it waits until its `send_at`, where the caller did not ask for it.
+    pub waits_for: Option<&'static str>,
 }
 
 /// The state a notification is born in, decided at the last moment before the commit.

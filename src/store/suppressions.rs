@@ -2,7 +2,7 @@
 
 use sqlx::{AnyExecutor, Row, query, query_scalar};
 
-use super::StoreResult;
+use super::{Engine, PerEngine, StoreResult, to_json};
 use crate::clock::Timestamp;
 use crate::ids::TenantId;
 use crate::status::Category;
@@ -33,6 +33,47 @@ pub async fn find(
     .await?)
 }
 
+/// An address, and why and for what it must not be written to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Suppressed {
+    pub address: String,
+    pub category: String,
+    pub reason: String,
+}
+
+/// Everything that stops messages to any of these addresses.
+pub async fn among(
+    db: impl AnyExecutor<'_>,
+    engine: Engine,
+    tenant: &TenantId,
+    addresses: &[&str],
+) -> StoreResult<Vec<Suppressed>> {
+    #[derive(serde::Serialize)]
+    struct Asked<'a> {
+        a: &'a str,
+    }
+    static SQL: PerEngine = PerEngine::new();
+    let sql = SQL.get(engine, || {
+        format!(
+            "with v as materialized (select distinct $2 as t, a from {}) \
+             select s.address, s.category, s.reason from v cross join suppressions s \
+             where s.tenant_id = v.t and s.address = v.a order by s.address, s.category",
+            engine.rows("a text")
+        )
+    });
+    let asked: Vec<Asked<'_>> = addresses.iter().map(|a| Asked { a }).collect();
+    let rows = query(sql).bind(to_json(&asked)).bind(tenant.as_str()).fetch_all(db).await?;
+    rows.iter()
+        .map(|r| {
+            Ok(Suppressed {
+                address: r.try_get("address")?,
+                category: r.try_get("category")?,
+                reason: r.try_get("reason")?,
+            })
+        })
+        .collect()
+}
+
 pub async fn insert(
     db: impl AnyExecutor<'_>,
     tenant: &TenantId,
@@ -57,31 +98,46 @@ pub async fn insert(
     Ok(())
 }
 
-pub async fn delete(db: impl AnyExecutor<'_>, tenant: &TenantId, address: &str) -> StoreResult<bool> {
-    let done = query("delete from suppressions where tenant_id = $1 and address = $2")
-        .bind(tenant.as_str())
-        .bind(address)
-        .execute(db)
-        .await?;
+/// One category's, or all of an address.
+pub async fn delete(
+    db: impl AnyExecutor<'_>,
+    tenant: &TenantId,
+    address: &str,
+    category: Option<&str>,
+) -> StoreResult<bool> {
+    let text = "delete from suppressions where tenant_id = $1 and address = $2 and ($3 is null or category = $3)";
+    let done = query(text).bind(tenant.as_str()).bind(address).bind(category).execute(db).await?;
     Ok(done.rows_affected() > 0)
 }
 
-/// After `after`, an address and a category, in that order.
+/// What a list may be narrowed by; everything optional.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Filter<'a> {
+    pub address: Option<&'a str>,
+    pub category: Option<&'a str>,
+    /// Only what comes after this address and category, in that order.
+    pub after: Option<(&'a str, &'a str)>,
+}
+
+/// By address, then category.
 pub async fn list(
     db: impl AnyExecutor<'_>,
     tenant: &TenantId,
-    after: Option<(&str, &str)>,
+    filter: Filter<'_>,
     limit: usize,
 ) -> StoreResult<Vec<SuppressionRow>> {
+    let Filter { address, category, after } = filter;
     let rows = query(
         "select address, category, reason, source, created_at from suppressions \
          where tenant_id = $1 and ($2 is null or address > $2 or (address = $2 and category > $3)) \
-         order by address, category limit $4",
+         and ($5 is null or address = $5) and ($6 is null or category = $6) order by address, category limit $4",
     )
     .bind(tenant.as_str())
     .bind(after.map(|(address, _)| address))
     .bind(after.map(|(_, category)| category))
     .bind(limit as i64)
+    .bind(address)
+    .bind(category)
     .fetch_all(db)
     .await?;
     rows.iter()

@@ -99,6 +99,19 @@ pub async fn bump(db: impl AnyExecutor<'_>, id: &TenantId) -> StoreResult<()> {
     Ok(())
 }
 
+/// As [`bump`], where the tenant knows nobody yet: from its first contact on, people are looked up before they are
+/// written to.
+pub async fn bump_before_first_contact(db: impl AnyExecutor<'_>, id: &TenantId) -> StoreResult<()> {
+    query(
+        "update tenants set version = version + 1 where tenant_id = $1 \
+         and not exists (select 1 from contacts where tenant_id = $1)",
+    )
+    .bind(id.as_str())
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
 pub async fn version(db: impl AnyExecutor<'_>, id: &TenantId) -> StoreResult<Option<i64>> {
     Ok(query_scalar("select version from tenants where tenant_id = $1").bind(id.as_str()).fetch_optional(db).await?)
 }

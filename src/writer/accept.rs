@@ -14,7 +14,8 @@ use crate::lane::Admission;
 use crate::status::Status;
 use crate::store::StoreResult;
 use crate::store::batch::{Batch, Kind};
-use crate::store::notifications::{Born, Delivery, find_dedupe_owner, find_first_answer};
+use crate::store::caps;
+use crate::store::notifications::{Born, Delivery, NewNotification, find_dedupe_owner, find_first_answer};
 
 impl Task {
     /// Makes the rows of one request, after asking what must be asked first.
@@ -27,6 +28,9 @@ impl Task {
         deduped: &mut HashMap<(TenantId, String, String), String>,
         now: Timestamp,
     ) -> StoreResult<()> {
+        if accept.cap.is_some() {
+            caps::lock(&mut *conn, self.db.engine, &accept.tenant).await?;
+        }
         if self.key_is_taken(conn, accept, now).await? {
             written.accepts.push(AcceptFate { refused: true, fates: vec![], admissions: vec![] });
             return Ok(());
@@ -39,7 +43,10 @@ impl Task {
             (None, Some(reason)) => Fate::Suppressed(reason),
             (None, None) => Fate::Queued,
         });
-        let fates = fates.collect();
+        let mut fates: Vec<Fate> = fates.collect();
+        if let Some(most) = accept.cap {
+            self.cap(&mut *conn, accept, &mut fates, most, now).await?;
+        }
         self.place(accept, fates, batch, written, now);
         Ok(())
     }
@@ -62,7 +69,9 @@ impl Task {
         let request = accept.notifications.first().map(|n| Arc::clone(&n.delivery.request_id));
         if let Some(k) = &accept.key {
             // What one simply queued notification answers can be made anew from its row.
-            let plain = accept.notifications.len() == 1 && fates[0] == Fate::Queued;
+            let plain = accept.notifications.len() == 1
+                && fates[0] == Fate::Queued
+                && accept.notifications[0].waits_for.is_none();
             let row = [
                 (&accept.tenant.0).into(),
                 (&k.key).into(),
@@ -90,7 +99,7 @@ impl Task {
             };
             let admission = self.admit(&new.delivery, reason.is_some(), now);
             admissions.push(admission);
-            let born = self.born(&new.delivery, admission, reason, now);
+            let born = self.born(new, admission, reason, now);
             new.push(batch, &born, key);
             if let Some(detail) = &new.routed {
                 let d = &new.delivery;
@@ -109,10 +118,10 @@ impl Task {
         written.accepts.push(AcceptFate { refused: false, fates, admissions });
     }
 
-    /// Only asked where a dedupe key would be taken in vain; else the batch itself finds out.
+    /// Only asked where a dedupe key would be taken, or a message counted, in vain; else the batch itself finds out.
     async fn key_is_taken(&self, conn: &mut AnyConnection, accept: &Accept, now: Timestamp) -> StoreResult<bool> {
         match &accept.key {
-            Some(k) if accept.dedupe_key.is_some() => {
+            Some(k) if accept.dedupe_key.is_some() || accept.cap.is_some() => {
                 Ok(find_first_answer(conn, &accept.tenant, &k.key, now).await?.is_some())
             }
             _ => Ok(false),
@@ -120,14 +129,19 @@ impl Task {
     }
 
     async fn suppressed(&self, conn: &mut AnyConnection, accept: &Accept) -> StoreResult<HashMap<String, String>> {
+        let known = accept.notifications.iter().filter_map(|n| Some((n.delivery.id.to_string(), n.refused.clone()?)));
+        let mut reasons: HashMap<String, String> = known.collect();
         let rows: Vec<_> = accept
             .notifications
             .iter()
-            .filter(|_| accept.check_suppressed)
+            .filter(|n| accept.check_suppressed && n.refused.is_none())
             .filter_map(|n| n.delivery.address.as_ref().map(|a| (&n.delivery, a)))
             .map(|(d, a)| serde_json::json!({"t": d.tenant, "id": d.id, "a": a, "c": d.category.as_str()}))
             .collect();
-        if rows.is_empty() { Ok(HashMap::new()) } else { self.asked.suppressed(conn, &rows).await }
+        if !rows.is_empty() {
+            reasons.extend(self.asked.suppressed(conn, &rows).await?);
+        }
+        Ok(reasons)
     }
 
     /// For each notification the id of an earlier one with the same key and recipient.
@@ -177,12 +191,19 @@ impl Task {
         self.engine.lane(&d.tenant, &d.lane).state().admit(d, now, memory_left)
     }
 
-    fn born<'a>(&self, d: &Delivery, admission: Admission, reason: Option<&'a str>, now: Timestamp) -> Born<'a> {
+    fn born<'a>(
+        &self,
+        new: &NewNotification,
+        admission: Admission,
+        reason: Option<&'a str>,
+        now: Timestamp,
+    ) -> Born<'a> {
+        let d = &new.delivery;
         let waits = Born { status: Status::Queued, reason, due_at: Some(now), leased: false, attempt_began_at: None };
         let lease_end = Some(now.plus(self.settings.lease));
         match (reason, d.send_at.filter(|at| *at > now), admission) {
             (Some(_), _, _) => Born { status: Status::Suppressed, due_at: None, ..waits },
-            (None, Some(at), _) => Born { status: Status::Scheduled, due_at: Some(at), ..waits },
+            (None, Some(at), _) => Born { status: Status::Scheduled, due_at: Some(at), reason: new.waits_for, ..waits },
             (None, None, Admission::Store) => waits,
             (None, None, Admission::Queue) => Born { due_at: lease_end, leased: true, ..waits },
             (None, None, Admission::Send) => {

@@ -95,7 +95,9 @@ impl Task {
         for mut op in inbox.drain(..fit) {
             making.written.now.get_or_insert(now);
             if let Op::Accept(accept) = &mut op {
-                let fates = vec![Fate::Queued; accept.notifications.len()];
+                let known =
+                    accept.notifications.iter().map(|n| n.refused.clone().map_or(Fate::Queued, Fate::Suppressed));
+                let fates = known.collect();
                 self.place(accept, fates, &mut making.rows, &mut making.written, now);
             }
             fill(&op, &mut making.rows, &mut making.memory);

@@ -26,7 +26,7 @@ impl Plan {
             match op {
                 Op::Accept(accept) => {
                     plan.writes = true;
-                    plan.asks |= accept.dedupe_key.is_some() || accept.check_suppressed;
+                    plan.asks |= accept.dedupe_key.is_some() || accept.check_suppressed || accept.cap.is_some();
                     for new in &accept.notifications {
                         let d = &new.delivery;
                         if engine.lane(&d.tenant, &d.lane).state().owned.is_none() {

@@ -10,6 +10,7 @@ mod routing;
 mod sending;
 mod suppressions;
 mod times;
+mod wishes;
 mod words;
 
 use std::time::Duration;

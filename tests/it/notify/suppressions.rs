@@ -74,6 +74,23 @@ on_each_store!(suppressions_are_listed_page_by_page, async |app: TestApp| {
         "p4@x.example all",
     ];
     assert_eq!(seen, wanted);
+    let of = async |query: &str| {
+        let page = shop.get(&format!("/v1/suppressions?{query}")).await.expect(200);
+        let items = page["items"].as_array().unwrap();
+        items
+            .iter()
+            .map(|i| format!("{} {}", i["address"].as_str().unwrap(), i["category"].as_str().unwrap()))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(of("address=p1@X.example").await, wanted[1..3]);
+    assert_eq!(of("category=marketing").await, wanted[2..3]);
+    assert_eq!(of("address=p2@x.example&category=marketing").await, Vec::<String>::new());
+    shop.get("/v1/suppressions?category=none").await.has_fault("validation", "/category", "out_of_range");
+    shop.get("/v1/suppressions?address=nobody").await.is_problem(422, "validation");
+    shop.delete("/v1/suppressions/p1@x.example?category=none").await.is_problem(422, "validation");
+    shop.delete("/v1/suppressions/p1@x.example?category=all").await.expect(204);
+    assert_eq!(of("address=p1@x.example").await, wanted[2..3]);
+    shop.delete("/v1/suppressions/p1@x.example?category=all").await.is_problem(404, "not-found");
     shop.post("/v1/suppressions", &json!({"address": "nobody"})).await.has_fault("validation", "/address", "phone");
     shop.post("/v1/suppressions", &json!({"address": "a@b.example", "category": "x"}))
         .await

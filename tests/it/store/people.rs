@@ -8,6 +8,7 @@ use recado::error::Fault;
 use recado::ids::{ContactId, ImportId};
 use recado::status::Category;
 use recado::store::appointments::{self, Difference};
+use recado::store::caps;
 use recado::store::contacts::{self, By, Filter, Key, Mark};
 use recado::store::imports::{self, ImportRow};
 use recado::store::{begin_alone, commit_alone, consents};
@@ -297,4 +298,54 @@ on_each_db!(imports_are_remembered_with_what_they_refused, async |db: &Db| {
     assert_eq!((lines(&ids[24], 0).await, lines(&ids[24], 7).await), (vec![7, 9], vec![9]));
     imports::forget_old(pool, &a).await.unwrap();
     assert_eq!((lines(&ids[4], 0).await, lines(&ids[5], 0).await), (vec![], vec![7, 9]));
+});
+
+on_each_db!(marketing_is_counted_by_person_and_moment, async |db: &Db| {
+    let (a, b) = (tenant(db, "a").await, tenant(db, "b").await);
+    assert!(!contacts::any(&db.pool, &a).await.unwrap());
+    put(db, &a, &[contact("c1", Some("+521"), None)], None).await;
+    assert!(contacts::any(&db.pool, &a).await.unwrap() && !contacts::any(&db.pool, &b).await.unwrap());
+    insert(db, "n1", json!({"category": "marketing"})).await;
+    insert(db, "n2", json!({"category": "marketing", "status": "failed"})).await;
+    let planned = |person: &str, id: &str, at: i64| caps::Planned {
+        person: person.into(),
+        notification: id.into(),
+        at: later(at).0,
+    };
+    let mut conn = db.connect().await.unwrap();
+    let mut alone = begin_alone(&mut conn, db.engine, &a).await.unwrap();
+    caps::lock(&mut alone, db.engine, &a).await.unwrap();
+    let rows = [
+        planned("+521", "n1", 0),
+        planned("+521", "n2", 1),
+        planned("+521", "not yet stored", 2),
+        planned("+522", "n3", 3),
+    ];
+    caps::insert(&mut alone, db.engine, &a, &rows, later(-10)).await.unwrap();
+    commit_alone(alone).await.unwrap();
+    let of = async |tenant: &TenantId, people: &[&str], from: i64, to: i64| {
+        let mut found = caps::planned(&db.pool, db.engine, tenant, people, (later(from), later(to))).await.unwrap();
+        found.sort();
+        found.into_iter().map(|(person, at)| (person, at.0 - NOW.0)).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        of(&a, &["+521", "+521", "+522"], -1, 9).await,
+        [("+521".to_owned(), 0), ("+521".to_owned(), 2), ("+522".to_owned(), 3)]
+    );
+    assert_eq!(of(&a, &["+521"], 0, 2).await, [], "both ends are outside");
+    assert_eq!(of(&b, &["+521"], -1, 9).await, []);
+    // The next one takes along what is old of the same person, and of nobody else.
+    caps::insert(&mut conn, db.engine, &a, &[planned("+521", "n4", 5)], later(4)).await.unwrap();
+    assert_eq!(of(&a, &["+521", "+522"], -1, 9).await, [("+521".to_owned(), 5), ("+522".to_owned(), 3)]);
+});
+
+on_each_db!(the_first_person_changes_how_a_tenant_is_seen, async |db: &Db| {
+    let a = tenant(db, "a").await;
+    let version = async || tenants::version(&db.pool, &a).await.unwrap().unwrap();
+    let before = version().await;
+    tenants::bump_before_first_contact(&db.pool, &a).await.unwrap();
+    assert_eq!(version().await, before + 1);
+    put(db, &a, &[contact("c1", Some("+521"), None)], None).await;
+    tenants::bump_before_first_contact(&db.pool, &a).await.unwrap();
+    assert_eq!(version().await, before + 1);
 });

@@ -158,14 +158,31 @@ on_each_db!(suppressions_count_for_their_category_and_tenant, async |db: &Db| {
     let found = Asked::new(db.engine).suppressed(pool, &asked).await.unwrap();
     assert_eq!(found, [("n1", "asked"), ("n3", "asked")].map(|(id, why)| (id.to_owned(), why.to_owned())).into());
     let list = async |after: Option<(&str, &str)>, limit: usize| -> Vec<(String, String)> {
-        let listed = suppressions::list(pool, &a, after, limit).await.unwrap();
+        let listed =
+            suppressions::list(pool, &a, suppressions::Filter { after, ..Default::default() }, limit).await.unwrap();
         listed.into_iter().map(|s| (s.address, s.category)).collect()
     };
     let pair = |address: &str, category: &str| (address.to_owned(), category.to_owned());
     assert_eq!(list(None, 2).await, [pair("+521", "all"), pair("+522", "all")]);
     assert_eq!(list(Some(("+522", "all")), 9).await, [pair("+522", "marketing"), pair("+523", "marketing")]);
-    assert!(suppressions::delete(pool, &a, "+522").await.unwrap());
-    assert!(!suppressions::delete(pool, &a, "+522").await.unwrap());
-    assert!(!suppressions::delete(pool, &b, "+521").await.unwrap());
+    assert!(suppressions::delete(pool, &a, "+522", None).await.unwrap());
+    assert!(!suppressions::delete(pool, &a, "+522", None).await.unwrap());
+    assert!(!suppressions::delete(pool, &b, "+521", None).await.unwrap());
     assert_eq!(list(None, 9).await.len(), 2);
+});
+
+on_each_db!(what_stops_messages_to_many_addresses_is_found_at_once, async |db: &Db| {
+    let (a, b) = (tenant(db, "a").await, tenant(db, "b").await);
+    for (tenant, address, category) in
+        [(&a, "+521", "all"), (&a, "+521", "marketing"), (&a, "x@y.example", "marketing"), (&b, "+522", "all")]
+    {
+        suppressions::insert(&db.pool, tenant, address, category, "asked", "api", NOW).await.unwrap();
+    }
+    let among = async |tenant: &TenantId, addresses: &[&str]| {
+        let found = suppressions::among(&db.pool, db.engine, tenant, addresses).await.unwrap();
+        found.into_iter().map(|s| format!("{} {} {}", s.address, s.category, s.reason)).collect::<Vec<_>>()
+    };
+    assert_eq!(among(&a, &["+521", "+521", "+522", "+523"]).await, ["+521 all asked", "+521 marketing asked"]);
+    assert_eq!(among(&a, &["x@y.example"]).await, ["x@y.example marketing asked"]);
+    assert_eq!(among(&b, &["+521"]).await, Vec::<String>::new());
 });
