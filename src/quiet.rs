@@ -47,7 +47,7 @@ impl Quiet {
             if !self.holds(at) {
                 return at;
             }
-            let end = self.after(at, (self.end - self.time_of_day(at)).rem_euclid(DAY));
+            let end = Self::after(at, (self.end - self.time_of_day(at)).rem_euclid(DAY));
             match self.first_change(at, end) {
                 None => return end,
                 Some(change) => at = change,
@@ -59,10 +59,7 @@ impl Quiet {
     /// Whether this moment is quiet.
     pub fn holds(self, at: Timestamp) -> bool {
         let now = self.time_of_day(at);
-        match self.start <= self.end {
-            true => self.start <= now && now < self.end,
-            false => now >= self.start || now < self.end,
-        }
+        if self.start <= self.end { self.start <= now && now < self.end } else { now >= self.start || now < self.end }
     }
 
     /// Seconds after midnight on the wall, and what the wall's clock is ahead of UTC.
@@ -75,7 +72,7 @@ impl Quiet {
     }
 
     /// On the full second, `seconds` later.
-    fn after(self, at: Timestamp, seconds: i64) -> Timestamp {
+    fn after(at: Timestamp, seconds: i64) -> Timestamp {
         Timestamp((at.0.div_euclid(1000) + seconds) * 1000)
     }
 

@@ -50,7 +50,7 @@ pub async fn look_up(db: &Db, tenant: &Tenant, recipients: &[&Recipient]) -> Res
             let id = recipient.contact_id.as_ref();
             if let Some(known) = id.and_then(|id| known.get_mut(id.as_str())) {
                 standing.preferences = known.preferences.clone();
-                standing.consents = known.consents.clone();
+                standing.consents.clone_from(&known.consents);
             } else if let Some(Found { contact, .. }) = found.remove(&(n as i64)) {
                 standing.person = person_of(&contact).unwrap_or_else(|| person(recipient));
                 standing.preferences = contact.preferences;
