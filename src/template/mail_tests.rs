@@ -107,7 +107,7 @@ fn flawed_mjml_is_refused_with_its_line() {
         ("\n<mj-image width=\"{{w}}\" src=\"x\" />", Some(3), "drop it"),
         ("<mj-table>{{#each a}}<tr><td>x</td></tr>{{/each}}</mj-table>", Some(2), "put <tbody> around the rows"),
         ("{{#if a}}<mj-text>{{else}}<mj-text>{{/if}}x</mj-text>", None, ""),
-        ("<mj-text>{{#if a}}x</mj-text>", Some(3), ""),
+        ("<mj-text>{{#if a}}x</mj-text>", Some(2), "{{#if}} is never closed"),
         ("<mj-text>{{shout a}}</mj-text>", Some(2), "no helper"),
         ("<mj-text>recado-tag-0-</mj-text>", None, "recado-tag"),
         ("<mj-raw><svg><style><b></style></svg></mj-raw>", None, "no place"),
