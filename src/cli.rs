@@ -338,7 +338,10 @@ fn start_failure(e: anyhow::Error) -> Failure {
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
-    Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    // With one on every core, workers and the store's thread spend a good part of their time waking each other up.
+    let workers = cores.saturating_sub(1).max(1);
+    Ok(tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build()?)
 }
 
 /// One line on stdout.

@@ -57,10 +57,6 @@ impl Counts {
 }
 
 impl Flying {
-    pub(super) fn len(&self) -> usize {
-        self.ops.len()
-    }
-
     /// Waits for the commit, and takes in what comes meanwhile.
     pub(super) async fn landed(&mut self, ops: &mut mpsc::Receiver<Op>, inbox: &mut Vec<Op>, room: usize) -> Landing {
         let landed = async {

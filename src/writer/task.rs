@@ -24,7 +24,10 @@ use crate::store::{self, Db, StoreResult, to_json};
 
 /// The most operations that share a commit.
 pub(super) const BATCH: usize = 512;
-/// How often the writer lets others run before it commits.
+/// As many operations are worth a commit by themselves: a larger batch costs less, but the disk would stand idle until
+/// it is there.
+const WORTHWHILE: usize = 16;
+/// How often the writer lets others run before it commits fewer.
 const GATHER: usize = 3;
 /// A statement that takes longer than this is given up, and its connection with it.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
@@ -115,9 +118,7 @@ impl Task {
                 match batch.landed(&mut ops, &mut inbox, room).await {
                     Landing::NotYet => flying = Some(batch),
                     Landing::Done(done) => {
-                        // A commit costs much the same for few rows and for many: when only few have come, those who
-                        // are now told are waited for.
-                        if making.ops.len() * 2 > batch.len() {
+                        if making.ops.len() >= WORTHWHILE {
                             flying = self.launch(&mut link, &mut making).await;
                         }
                         self.land(&mut link, batch, done).await;
@@ -125,7 +126,7 @@ impl Task {
                 }
             } else if !making.ops.is_empty() {
                 if inbox.is_empty() {
-                    gather(&mut ops, &mut inbox, BATCH - making.ops.len()).await;
+                    gather(&mut ops, &mut inbox, making.ops.len()).await;
                     self.make(&mut making, &mut inbox);
                 }
                 flying = self.launch(&mut link, &mut making).await;
@@ -133,8 +134,7 @@ impl Task {
                 if inbox.is_empty() {
                     let _ = tokio::time::timeout(Duration::from_secs(1), ops.recv_many(&mut inbox, BATCH)).await;
                 }
-                let room = BATCH.saturating_sub(inbox.len());
-                gather(&mut ops, &mut inbox, room).await;
+                gather(&mut ops, &mut inbox, 0).await;
                 inbox.append(&mut self.owed);
                 stopping |= inbox.iter().any(|op| matches!(op, Op::Stop));
                 self.write(&mut link, std::mem::take(&mut inbox)).await;
@@ -368,14 +368,20 @@ impl Task {
     }
 }
 
-/// Whoever is about to write anyway shares the commit: under load a few more of them, alone nobody waits.
-async fn gather(ops: &mut mpsc::Receiver<Op>, inbox: &mut Vec<Op>, room: usize) {
-    let most = inbox.len() + room;
-    for _ in 0..GATHER {
-        tokio::task::yield_now().await;
-        if inbox.len() == most || ops.is_empty() {
-            break;
+/// Whoever is about to write anyway shares the commit, until it is worthwhile; alone nobody waits. `made`: how many
+/// operations there are beside the inbox.
+async fn gather(ops: &mut mpsc::Receiver<Op>, inbox: &mut Vec<Op>, made: usize) {
+    let others_ran = async {
+        for _ in 0..GATHER {
+            tokio::task::yield_now().await;
         }
-        ops.recv_many(inbox, most - inbox.len()).await;
+    };
+    tokio::pin!(others_ran);
+    while made + inbox.len() < WORTHWHILE {
+        tokio::select! {
+            biased;
+            received = ops.recv_many(inbox, BATCH - made) => if received == 0 { break },
+            () = &mut others_ran => break,
+        }
     }
 }

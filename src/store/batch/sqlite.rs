@@ -42,7 +42,7 @@ impl Thread {
                 }
             };
             let _ = opened.send(Ok(()));
-            work(&conn, &todo);
+            work(&conn, &todo, &keep_log_short(file));
         });
         spawned.map_err(|e| StoreError::Unavailable(format!("no thread for the store: {e}")))?;
         open.await.map_err(|_| ended())??;
@@ -77,15 +77,43 @@ fn connect(file: &std::path::Path) -> rusqlite::Result<Connection> {
     Ok(conn)
 }
 
-fn work(conn: &Connection, todo: &mpsc::Receiver<Job>) {
+fn work(conn: &Connection, todo: &mpsc::Receiver<Job>, shorten: &mpsc::SyncSender<()>) {
     let mut statements = Statements { conn, ready: Default::default() };
+    let mut rows = 0;
     while let Ok(Job { batch, reply }) = todo.recv() {
         let done = statements.transact(&batch);
         if done.is_err() && !conn.is_autocommit() {
             let _ = conn.execute_batch("rollback");
         }
         let _ = reply.send(done.map_err(StoreError::from));
+        rows += Kind::ALL.into_iter().map(|kind| batch.count(kind)).sum::<usize>();
+        if rows >= SHORTEN_EVERY {
+            rows = 0;
+            let _ = shorten.try_send(());
+        }
     }
+}
+
+/// Rows after which the log is shortened: long before SQLite would do it inside a commit, with everybody waiting for it.
+const SHORTEN_EVERY: usize = 8192;
+
+/// Moves what the log holds into the file, on a thread of its own, when asked to; ends with the sender.
+fn keep_log_short(file: PathBuf) -> mpsc::SyncSender<()> {
+    let (shorten, asked) = mpsc::sync_channel(1);
+    let shortening = move || {
+        let conn = connect(&file)?;
+        while let Ok(()) = asked.recv() {
+            conn.query_row("pragma wal_checkpoint(passive)", [], |_| Ok(()))?;
+        }
+        Ok::<_, rusqlite::Error>(())
+    };
+    // Without it commits do that work themselves.
+    let _ = std::thread::Builder::new().name("store-log".into()).spawn(move || {
+        if let Err(e) = shortening() {
+            tracing::warn!(error = %e, "the store's log is shortened by its commits from now on");
+        }
+    });
+    shorten
 }
 
 struct Statements<'a> {
@@ -109,11 +137,12 @@ impl Statements<'_> {
                 Some(statement) => statement,
                 none => none.insert(self.conn.prepare(&text(kind))?),
             };
+            let count = statement.parameter_count();
             for row in rows.iter() {
                 if !refused.is_empty() && key_of(kind, row).is_some_and(|key| refused.contains(&key)) {
                     continue;
                 }
-                let taken = statement.execute(rusqlite::params_from_iter(row))?;
+                let taken = statement.execute(rusqlite::params_from_iter(row.iter().take(count)))?;
                 changed.add(kind, taken as u64);
                 if kind == Kind::Key && taken == 0 {
                     refused.extend(key_of(kind, row));
@@ -135,11 +164,23 @@ fn key_of(kind: Kind, row: &[Val]) -> Option<[&str; 3]> {
     Some([tenant.text()?, key.text()?, request.text()?])
 }
 
-/// The statement for one row: `v.name` becomes the number of its placeholder. Whether the key was free is known by then,
-/// but a statement must name each of its values.
+/// The statement for one row: `v.name` becomes the number of its placeholder. Whether its key was free is known by then,
+/// so that column, the last, is not named.
 fn text(kind: Kind) -> String {
     let spec = spec(kind);
-    let sql = spec.sql.replace("{from v}", "").replace("{its key was free}", "true or v.k is null");
+    let sql = match spec.sql.split_once(" select ") {
+        None => spec.sql.replace("{from v}", ""),
+        // From a query there could come many rows, so SQLite would keep an image of every page it changes for them, in case
+        // one of them fails.
+        Some((into, rest)) => {
+            let (values, rest) = rest.split_once("{from v}").unwrap_or((rest, ""));
+            let rest = [" where true", " where {its key was free}"]
+                .iter()
+                .find_map(|all| rest.strip_prefix(all))
+                .unwrap_or(rest);
+            format!("{into} values ({values}){rest}")
+        }
+    };
     let mut out = String::with_capacity(sql.len());
     let mut parts = sql.split("v.");
     out.extend(parts.next());
