@@ -21,6 +21,7 @@ mod sandbox;
 mod scripts;
 mod segments;
 mod shell;
+mod serve;
 mod suppressions;
 mod templates;
 mod tenants;
@@ -40,6 +41,7 @@ use crate::app::App;
 
 pub use body::IDEMPOTENCY_KEY;
 
+pub use serve::serve;
 #[derive(OpenApi)]
 #[openapi(
     info(

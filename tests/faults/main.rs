@@ -19,3 +19,4 @@ mod nodes;
 mod points;
 mod reload;
 mod stop;
+mod slow;
