@@ -6,6 +6,8 @@ mod support;
 
 mod bad_input;
 mod contacts;
+mod branch_tokens;
+mod clock_steps;
 mod email;
 mod fuzzed;
 mod hooks;
