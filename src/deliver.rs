@@ -221,7 +221,7 @@ impl Engine {
 
     /// Starts whatever may start in a lane, and fetches more when little is left.
     pub fn pump(self: &Arc<Self>, lane: &Arc<Lane>) {
-        if self.stopping.load(Ordering::Relaxed) {
+        if self.stopping.load(Ordering::Relaxed) || !self.db.has_room_for_calls() {
             return;
         }
         let now = self.clock.now();

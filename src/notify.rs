@@ -228,6 +228,7 @@ pub enum Submitted {
 
 /// Stores a draft; resolves once it is durable.
 pub async fn submit(app: &App, tenant: &Tenant, draft: Draft, key: Option<IdempotencyKey>) -> Result<Submitted> {
+    app.db.check_room()?;
     let (reply, stored) = oneshot::channel();
     let accept = Accept {
         tenant: tenant.id.clone(),

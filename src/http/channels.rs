@@ -14,6 +14,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::auth::{Manager, Reader};
 use super::body::{Id, JsonBody, Params};
 use super::error::Problem;
+use super::room::Room;
 use crate::app::App;
 use crate::error::{Error, Result};
 use crate::ids::NotificationId;
@@ -91,6 +92,7 @@ pub(super) async fn get(
 pub(super) async fn put(
     State(app): State<Arc<App>>,
     Manager(tenant): Manager,
+    _: Room,
     Id(channel): Id,
     Params(query): Params<BranchQuery>,
     JsonBody(given): JsonBody<ChannelSettings>,

@@ -17,11 +17,12 @@ mod page;
 mod playground;
 mod plugins;
 mod preview;
+mod room;
 mod sandbox;
 mod scripts;
 mod segments;
-mod shell;
 mod serve;
+mod shell;
 mod suppressions;
 mod templates;
 mod tenants;
@@ -40,8 +41,8 @@ use utoipa_swagger_ui::SwaggerUi;
 use crate::app::App;
 
 pub use body::IDEMPOTENCY_KEY;
-
 pub use serve::serve;
+
 #[derive(OpenApi)]
 #[openapi(
     info(

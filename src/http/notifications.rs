@@ -12,6 +12,7 @@ use super::auth::{Reader, Sender};
 use super::body::{Id, JsonBody, Params};
 use super::error::Problem;
 use super::page::{self, Page};
+use super::room::Room;
 use crate::address;
 use crate::app::App;
 use crate::clock::Timestamp;
@@ -312,6 +313,7 @@ pub(super) async fn cancel(
 pub(super) async fn retry(
     State(app): State<Arc<App>>,
     Sender(tenant): Sender,
+    _: Room,
     Id(id): Id,
 ) -> Result<Json<NotificationItem>> {
     let now = app.now();
@@ -354,6 +356,7 @@ pub struct Retried {
 pub(super) async fn retry_many(
     State(app): State<Arc<App>>,
     Sender(tenant): Sender,
+    _: Room,
     JsonBody(wanted): JsonBody<RetryFilter>,
 ) -> Result<Json<Retried>> {
     let mut filter = Filter {

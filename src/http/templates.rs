@@ -16,6 +16,7 @@ use super::channels::known_branch;
 use super::documents::{self, Rollback, Version};
 use super::error::Problem;
 use super::page::Page;
+use super::room::Room;
 use crate::app::App;
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
@@ -162,6 +163,7 @@ pub(super) async fn get(
 pub(super) async fn put(
     State(app): State<Arc<App>>,
     Manager(tenant): Manager,
+    _: Room,
     Id(name): Id,
     Params(query): Params<TemplateQuery>,
     JsonBody(body): JsonBody<Body>,
@@ -202,6 +204,7 @@ pub(super) async fn versions(
 pub(super) async fn rollback(
     State(app): State<Arc<App>>,
     Manager(tenant): Manager,
+    _: Room,
     Id(name): Id,
     Params(query): Params<TemplateQuery>,
     JsonBody(wanted): JsonBody<Rollback>,

@@ -14,6 +14,7 @@ mod calls;
 mod commands;
 mod commit;
 mod crash;
+mod full;
 mod hang_up;
 mod nodes;
 mod points;
