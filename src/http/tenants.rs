@@ -237,7 +237,7 @@ pub(super) async fn patch_branch(
     Ids(id, branch): Ids,
     JsonBody(change): JsonBody<TenantChange>,
 ) -> Result<Json<TenantItem>> {
-    let id = caller.of(&id)?;
+    let id = caller.of_branch(&id, &branch)?;
     let branches = store::list_branches(&app.db.pool, &id).await?;
     let mut row = branches.into_iter().find(|b| b.id.as_str() == branch).ok_or(Error::NotFound)?;
     if let Some(given) = &change.name {

@@ -4,10 +4,11 @@
 #[macro_use]
 mod support;
 
+mod attachments;
 mod bad_input;
-mod contacts;
 mod branch_tokens;
 mod clock_steps;
+mod contacts;
 mod email;
 mod fuzzed;
 mod hooks;
