@@ -19,5 +19,5 @@ mod hang_up;
 mod nodes;
 mod points;
 mod reload;
-mod stop;
 mod slow;
+mod stop;

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use plugin_chatwoot::double::{ACCOUNT, Double, Inbox, TOKEN};
 use serde_json::{Value, json};
 
-use crate::support::{House, Shop, Sink, drained, eventually, note, number};
+use crate::support::{House, MailSink, Shop, Sink, drained, eventually, note, number, time_passes};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -71,6 +72,86 @@ on_each_store!(
                     );
                     assert_eq!(sink.taken(id), 2, "once more, under the same webhook-id");
                 }
+            }
+        }
+        server.stop().await;
+        house.remove().await;
+    }
+);
+
+/// A mail may be given to the server for so long.
+const MAIL_CALL: Duration = Duration::from_secs(640);
+const QUARTER: Duration = Duration::from_mins(15);
+
+on_each_store!(
+    f2_a_mail_taken_before_a_crash_is_sent_once_more_where_it_matters_and_never_as_marketing,
+    async |store: TestStore| {
+        let sink = MailSink::start().await;
+        let house = House::new(store, &[]);
+        let server = house.start().await;
+        let mut shops = Vec::new();
+        for _ in 0..SHOPS {
+            let shop = Shop::bare(&server).await;
+            let settings =
+                json!({"host": "127.0.0.1", "port": sink.port(), "security": "none", "from": "citas@salon.example"});
+            shop.api.put("/v1/channels/email", &json!({"provider": "smtp", "settings": settings})).await.expect(200);
+            shops.push(shop);
+        }
+        server.stop().await;
+        sink.confirm_from(SHOPS * EACH);
+        let server = house.start_with(&[("RECADO_FAILPOINT", "after_call:die")]).await;
+        let mut ids = Vec::new();
+        for (n, shop) in shops.iter_mut().enumerate() {
+            *shop = shop.at(&server);
+            let category = if n % 2 == 0 { "marketing" } else { "transactional" };
+            let to: Vec<Value> = (0..EACH).map(|p| json!({"email": format!("p-{p}@shop-{n}.example")})).collect();
+            let body = json!({"type": "note", "channel": "email", "category": category, "to": to,
+                "content": {"subject": "Hola", "text": "Hola Ana"}});
+            let answer = shop.api.post("/v1/notify", &body).await.expect(202);
+            for sent in answer["notifications"].as_array().unwrap() {
+                let address = sent["recipient"]["email"].as_str().unwrap().to_owned();
+                ids.push((n, sent["id"].as_str().unwrap().to_owned(), address));
+            }
+        }
+        server.died().await;
+        assert_eq!(sink.total(), SHOPS * EACH);
+
+        // Where several nodes may be at work, the dead one's attempts are its own until its call must have ended.
+        time_passes(&house.store.url, MAIL_CALL).await;
+        let server = house.start().await;
+        let open = "select count(*) from notifications where status = 'sending'";
+        eventually("every open attempt is judged", 60 * SECOND, || async { number(&house.store.url, open).await == 0 })
+            .await;
+        for (n, id, _) in &ids {
+            let found = shops[*n].at(&server).api.find(id).await;
+            assert_eq!((&found["status"], outcomes(&found)), (&json!("unknown"), vec!["unknown"]), "{found}");
+            assert_eq!(found["attempts"][0]["error"]["reason"], "interrupted", "{found}");
+            let waits = found["dueAt"].as_str().map(|at| at.parse::<DateTime<Utc>>().unwrap() - Utc::now());
+            match waits {
+                None => assert_eq!(found["category"], "marketing", "{found}"),
+                Some(waits) => {
+                    assert_eq!(found["category"], "transactional", "{found}");
+                    assert!(waits > chrono::TimeDelta::minutes(13), "{found}");
+                }
+            }
+        }
+        assert_eq!(sink.total(), SHOPS * EACH, "nothing is sent again before its wait is over");
+        server.stop().await;
+
+        time_passes(&house.store.url, QUARTER).await;
+        let server = house.start().await;
+        drained(&house.store.url, 60 * SECOND).await;
+        for (n, id, address) in &ids {
+            let found = shops[*n].at(&server).api.find(id).await;
+            let taken = sink.taken(address);
+            if n % 2 == 0 {
+                assert_eq!((&found["status"], outcomes(&found)), (&json!("unknown"), vec!["unknown"]), "{found}");
+                assert_eq!(taken.len(), 1);
+            } else {
+                let wanted = (&json!("sent"), vec!["unknown", "accepted"]);
+                assert_eq!((&found["status"], outcomes(&found)), wanted, "{found}");
+                assert_eq!(taken.len(), 2);
+                assert_eq!(taken[0], taken[1], "once more, with the same Message-ID");
             }
         }
         server.stop().await;
