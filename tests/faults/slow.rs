@@ -77,6 +77,11 @@ async fn f42_slow_callers_are_sent_away_and_keep_nobody_waiting() {
     };
     let (never, no_more) = tokio::join!(silent(""), silent("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"));
     assert_eq!((never.as_str(), no_more.matches("HTTP/1.1 ").count()), ("", 1), "{no_more}");
+
+    // B5: who announces too much is refused before it comes.
+    let large = "POST /v1/notify HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 2097152\r\n";
+    let answer = silent(&format!("{large}Authorization: Bearer {}\r\n\r\n{{", shop.api.key)).await;
+    assert!(answer.starts_with("HTTP/1.1 413 ") && answer.contains("connection: close\r\n"), "{answer}");
     server.stop().await;
     house.remove().await;
 }
