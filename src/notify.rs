@@ -309,7 +309,13 @@ impl TemplateCheck<'_> {
         if !missing.is_empty() {
             let faults = missing
                 .iter()
-                .map(|v| Fault::new(format!("/data/{v}"), "required", format!("the template {name} needs {v}")))
+                .map(|v| {
+                    Fault::new(
+                        format!("/data/{}", v.replace('.', "/")),
+                        "required",
+                        format!("the template {name} needs {v}"),
+                    )
+                })
                 .collect();
             return Err(Error::Invalid { slug: "template-data", faults });
         }
