@@ -189,3 +189,23 @@ impl Clock for FakeClock {
         Duration::from_millis(u64::try_from(self.passed.load(Ordering::SeqCst)).unwrap_or(0))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_is_told_once_and_passing_time_never() {
+        let clock = FakeClock::at("2026-03-02T15:00:00Z");
+        let mut steps = Steps::new(&(Arc::clone(&clock) as SharedClock));
+        clock.advance(Duration::from_hours(30));
+        assert_eq!(steps.read().1, 0);
+        clock.set_by(-86_400_000);
+        clock.advance(Duration::from_secs(5));
+        assert_eq!(steps.read(), (clock.now(), -86_400_000));
+        assert_eq!(steps.read().1, 0);
+        // Steered, not set.
+        clock.set_by(300);
+        assert_eq!(steps.read().1, 0);
+    }
+}

@@ -438,3 +438,26 @@ impl BodyText for Arc<recado::content::Content> {
         }
     }
 }
+
+on_each_db!(what_waits_for_a_while_is_moved_with_the_clock_and_what_waits_for_a_moment_is_not, async |db: &Db| {
+    const HOUR: i64 = 3_600_000;
+    let times = json!({"due_at": later(5).0, "step_began_at": NOW.0, "attempt_began_at": NOW.0, "attempts": 1});
+    for (id, status) in [("n1", "queued"), ("n2", "sending"), ("n3", "scheduled")] {
+        let mut row = times.clone();
+        row["status"] = json!(status);
+        insert(db, id, row).await;
+    }
+    insert(db, "n4", json!({"due_at": later(-5).0})).await;
+    insert(db, "n5", json!({"status": "sent", "due_at": null})).await;
+    let due = async |id: &str| find(db, id).await.due_at;
+    assert_eq!(store::move_due_any_tenant(&db.pool, HOUR, later(HOUR)).await.unwrap(), 2);
+    for id in ["n1", "n2"] {
+        assert_eq!((due(id).await, find(db, id).await.attempt_began_at), (Some(later(HOUR + 5)), Some(later(HOUR))));
+    }
+    assert_eq!((due("n3").await, due("n4").await, due("n5").await), (Some(later(5)), Some(later(-5)), None));
+    // Back again: what was due by the clock that went ahead is due now.
+    store::move_due_any_tenant(&db.pool, -HOUR, NOW).await.unwrap();
+    assert_eq!((due("n1").await, due("n3").await), (Some(later(5)), Some(later(5))));
+    let began = find(db, "n2").await.attempt_began_at;
+    assert_eq!(began, Some(NOW));
+});
