@@ -13,6 +13,8 @@ use crate::support::{Answer, House, Load, Server, Shop, Sink, TestStore, audit, 
 
 const SECOND: Duration = Duration::from_secs(1);
 const MIB: u64 = 1024 * 1024;
+/// Much of so small a disk, because the system is asked once a second and a second's writing must not use it up.
+const RESERVE: (&str, &str) = ("RECADO_STORE__KEEP_FREE_MIB", "10");
 
 /// A disk of a few MiB, gone at the end.
 struct Disk(TempDir);
@@ -107,7 +109,7 @@ async fn fill(house: House, server: Server, sink: Sink, reserve: bool, make_room
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn f25_before_the_disk_is_full_new_work_is_refused_and_old_work_is_done() {
     let Some(disk) = Disk::small() else { return };
-    let house = House::new(disk.store(), &[("RECADO_STORE__KEEP_FREE_MIB", "4")]);
+    let house = House::new(disk.store(), &[RESERVE]);
     let server = house.start().await;
     fill(house, server, Sink::start().await, true, |_| disk.grow()).await;
 }
@@ -122,7 +124,7 @@ async fn f25_a_disk_that_is_full_to_the_last_byte_loses_nothing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn f26_a_file_that_may_not_grow_is_as_a_full_disk() {
-    let house = House::new(TestStore::sqlite(), &[("RECADO_STORE__KEEP_FREE_MIB", "4")]);
+    let house = House::new(TestStore::sqlite(), &[RESERVE]);
     // The signal that comes with the limit would end the program.
     let limited = format!("trap '' XFSZ; ulimit -S -f {}; exec \"$0\" serve", 16 * MIB / 512);
     let server = Server::spawn(house.command_through("sh", &["-c", &limited])).await;
