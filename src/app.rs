@@ -63,7 +63,8 @@ impl App {
 
     /// As [`App::build`], with somebody else to ask what a host name means.
     pub async fn build_with(config: Config, clock: Option<SharedClock>, names: Names) -> anyhow::Result<Arc<Self>> {
-        let db = Db::open(config.store.url.expose()).await?;
+        let reserve = config.store.keep_free_mib.map_or(0, |mib| u64::from(mib.get()) << 20);
+        let db = Db::open(config.store.url.expose()).await?.keep_free(reserve)?;
         let keyring = Arc::new(Keyring::load_or_create(&config.secrets.key_file).context("secrets.key_file")?);
         let tokens = Verifier::new(&config.auth)?;
         let plugins = Arc::new(Registry::load(config.paths.plugins.as_deref())?);

@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::error::ErrorKind;
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgGroup, Args, Parser, Subcommand};
 
 use crate::app::App;
 use crate::config::{Config, process_env};
@@ -109,12 +109,13 @@ enum TenantCommand {
 #[derive(Subcommand)]
 enum KeyCommand {
     /// Create an API key; it is shown once
+    #[command(group = ArgGroup::new("owner").args(["tenant", "operator"]).required(true))]
     Create {
         /// The tenant it belongs to
-        #[arg(long, required_unless_present = "operator")]
+        #[arg(long)]
         tenant: Option<String>,
         /// An operator's key: any tenant, with the header X-Tenant-Id
-        #[arg(long, conflicts_with = "tenant")]
+        #[arg(long)]
         operator: bool,
         #[arg(long, default_value = "send,read,admin")]
         scopes: String,
@@ -178,6 +179,7 @@ enum TemplateCommand {
 }
 
 #[derive(Args)]
+#[command(group = ArgGroup::new("words").args(["template", "message"]).required(true))]
 struct SendArguments {
     #[arg(long)]
     tenant: String,
@@ -187,13 +189,13 @@ struct SendArguments {
     #[arg(long)]
     channel: Option<String>,
     /// The template's name
-    #[arg(long, required_unless_present = "message")]
+    #[arg(long)]
     template: Option<String>,
     /// The template's data, as a JSON object
     #[arg(long, requires = "template")]
     data: Option<String>,
     /// A literal text
-    #[arg(long, conflicts_with = "template")]
+    #[arg(long)]
     message: Option<String>,
 }
 
@@ -266,8 +268,8 @@ pub fn main() -> ExitCode {
         Err(e) => {
             // One line: what is wrong, and where to read on.
             let text = e.to_string();
-            let first: Vec<&str> =
-                text.lines().map(str::trim).filter(|l| !l.is_empty()).take_while(|l| !l.starts_with("Usage")).collect();
+            let told = |line: &&str| !line.starts_with("Usage") && !line.starts_with("For more information");
+            let first: Vec<&str> = text.lines().map(str::trim).filter(|l| !l.is_empty()).take_while(told).collect();
             let _ = writeln!(
                 std::io::stderr(),
                 "recado: {} (see recado --help)",

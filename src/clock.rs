@@ -1,8 +1,8 @@
 //! The only place that asks the time. Everything else is given a [`Clock`], and tests own theirs.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use chrono::{DateTime, SecondsFormat, TimeZone, Utc};
@@ -21,6 +21,12 @@ impl Timestamp {
     #[must_use]
     pub fn minus(self, duration: Duration) -> Self {
         Self(self.0.saturating_sub(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)))
+    }
+
+    /// By so many milliseconds, in either direction.
+    #[must_use]
+    pub fn moved(self, by: i64) -> Self {
+        Self(self.0.saturating_add(by))
     }
 
     /// Zero when `earlier` is later.
@@ -71,9 +77,38 @@ impl<'de> Deserialize<'de> for Timestamp {
 /// Answers what time it is.
 pub trait Clock: Send + Sync + 'static {
     fn now(&self) -> Timestamp;
+
+    /// Time that passes at its pace whatever clocks are set to; it begins anywhere.
+    fn monotonic(&self) -> Duration {
+        static BEGAN: LazyLock<Instant> = LazyLock::new(Instant::now);
+        BEGAN.elapsed()
+    }
 }
 
 pub type SharedClock = Arc<dyn Clock>;
+
+/// Notices when a clock was set: it has moved otherwise than time has passed.
+pub struct Steps {
+    clock: SharedClock,
+    read: (Timestamp, Duration),
+}
+
+/// Less is a clock that is being steered.
+const STEP: i64 = 1000;
+
+impl Steps {
+    pub fn new(clock: &SharedClock) -> Self {
+        Self { clock: Arc::clone(clock), read: (clock.now(), clock.monotonic()) }
+    }
+
+    /// The time, and by how many milliseconds the clock was set since this was asked last.
+    pub fn read(&mut self) -> (Timestamp, i64) {
+        let read = (self.clock.now(), self.clock.monotonic());
+        let (before, then) = std::mem::replace(&mut self.read, read);
+        let step = read.0.0.saturating_sub(before.plus(read.1.saturating_sub(then)).0);
+        (read.0, if step.abs() < STEP { 0 } else { step })
+    }
+}
 
 /// The machine's wall clock.
 pub struct SystemClock;
@@ -116,24 +151,61 @@ impl Clock for AnchoredClock {
 }
 
 /// A clock that stands still until a test moves it.
-pub struct FakeClock(AtomicI64);
+pub struct FakeClock {
+    now: AtomicI64,
+    passed: AtomicI64,
+}
 
 impl FakeClock {
     pub fn at(text: &str) -> Arc<Self> {
-        Arc::new(Self(AtomicI64::new(Timestamp::parse(text).expect("a test names a valid time").0)))
+        let now = Timestamp::parse(text).expect("a test names a valid time").0;
+        Arc::new(Self { now: now.into(), passed: 0.into() })
     }
 
+    /// Time passes.
     pub fn advance(&self, by: Duration) {
-        self.0.fetch_add(i64::try_from(by.as_millis()).unwrap_or(0), Ordering::SeqCst);
+        let by = i64::try_from(by.as_millis()).unwrap_or(0);
+        self.passed.fetch_add(by, Ordering::SeqCst);
+        self.now.fetch_add(by, Ordering::SeqCst);
     }
 
-    pub fn set(&self, to: Timestamp) {
-        self.0.store(to.0, Ordering::SeqCst);
+    /// Time passes until then.
+    pub fn advance_to(&self, to: Timestamp) {
+        self.advance(to.since(self.now()));
+    }
+
+    /// Somebody sets the clock, by so many milliseconds.
+    pub fn set_by(&self, by: i64) {
+        self.now.fetch_add(by, Ordering::SeqCst);
     }
 }
 
 impl Clock for FakeClock {
     fn now(&self) -> Timestamp {
-        Timestamp(self.0.load(Ordering::SeqCst))
+        Timestamp(self.now.load(Ordering::SeqCst))
+    }
+
+    fn monotonic(&self) -> Duration {
+        Duration::from_millis(u64::try_from(self.passed.load(Ordering::SeqCst)).unwrap_or(0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_is_told_once_and_passing_time_never() {
+        let clock = FakeClock::at("2026-03-02T15:00:00Z");
+        let mut steps = Steps::new(&(Arc::clone(&clock) as SharedClock));
+        clock.advance(Duration::from_hours(30));
+        assert_eq!(steps.read().1, 0);
+        clock.set_by(-86_400_000);
+        clock.advance(Duration::from_secs(5));
+        assert_eq!(steps.read(), (clock.now(), -86_400_000));
+        assert_eq!(steps.read().1, 0);
+        // Steered, not set.
+        clock.set_by(300);
+        assert_eq!(steps.read().1, 0);
     }
 }

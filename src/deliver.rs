@@ -177,6 +177,13 @@ impl Engine {
         }
     }
 
+    /// The clock was set by so many milliseconds.
+    pub fn clock_was_set(&self, by: i64) {
+        for lane in self.all_lanes() {
+            lane.state().clock_was_set(by);
+        }
+    }
+
     /// Work was added to a lane by other means.
     pub fn wake(self: &Arc<Self>, tenant: &TenantId, lane: &Arc<str>) {
         let lane = self.lane(tenant, lane);
@@ -214,7 +221,7 @@ impl Engine {
 
     /// Starts whatever may start in a lane, and fetches more when little is left.
     pub fn pump(self: &Arc<Self>, lane: &Arc<Lane>) {
-        if self.stopping.load(Ordering::Relaxed) {
+        if self.stopping.load(Ordering::Relaxed) || !self.db.has_room_for_calls() {
             return;
         }
         let now = self.clock.now();
@@ -334,10 +341,11 @@ impl Engine {
 
     /// Looks for lanes with due work in the store, and moves everything that may move. True when there was any.
     pub async fn tick(self: &Arc<Self>) -> bool {
-        self.match_reports().await;
         let (reply, taken) = oneshot::channel();
         self.writer.send(Op::Acquire(reply)).await;
         let found = taken.await.unwrap_or_default() > 0;
+        // Now the writer would have noticed it if the clock had been set, and nothing seems older than it is.
+        self.match_reports().await;
         self.stir() || found
     }
 

@@ -106,8 +106,9 @@ impl StoreError {
     /// By the code of SQLite (extended, a number) or PostgreSQL (five characters).
     fn of_code(code: &str, text: String) -> Self {
         match code {
-            // SQLite: SQLITE_FULL; PostgreSQL: disk_full.
-            "13" | "53100" => Self::Full(text),
+            // SQLite: SQLITE_FULL, and a write refused otherwise (the file or its owner has had its share); PostgreSQL:
+            // disk_full.
+            "13" | "778" | "53100" => Self::Full(text),
             // SQLite: busy, I/O, can't open, read-only; PostgreSQL: shutting down, too many clients, cut off.
             "5" | "517" | "10" | "14" | "8" | "57P01" | "57P02" | "57P03" | "53300" | "08006" | "08003" => {
                 Self::Unavailable(text)

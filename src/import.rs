@@ -339,6 +339,7 @@ impl<S: Subject> Writing<'_, S> {
     }
 
     async fn write(&mut self, batch: Batch<S::Row>) -> StoreResult<()> {
+        self.app.db.check_room()?;
         let engine = self.app.db.engine;
         let Batch { rows, mut refused, line, columns } = batch;
         let (lines, rows): (Vec<i64>, Vec<S::Row>) = rows.into_iter().unzip();

@@ -75,6 +75,7 @@ pub struct ChannelState {
 }
 
 #[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct AccountState {
     pub name: String,
     pub provider: String,

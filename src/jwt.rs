@@ -25,7 +25,7 @@ const LONGEST_TOKEN: usize = 8 * 1024;
 pub enum Role {
     /// Reads its tenant's widget configuration and nothing else.
     User,
-    /// Manages its tenant.
+    /// Manages its tenant, or the one branch that the token names.
     Admin,
     /// An operator.
     Superadmin,

@@ -236,6 +236,18 @@ impl State {
         Some(delivery)
     }
 
+    /// The clock was set by so many milliseconds: what was to happen in a while still happens after that while.
+    pub fn clock_was_set(&mut self, by: i64) {
+        let own = [&mut self.active_at, &mut self.look_around_at, &mut self.open_since, &mut self.closed_until];
+        let buckets = [self.rate.as_mut(), Some(&mut self.retries)].into_iter().flatten().map(|b| &mut b.filled_at);
+        for at in own.into_iter().chain(buckets).flatten() {
+            *at = at.moved(by);
+        }
+        self.queue.iter_mut().flatten().for_each(|delivery| delivery.clock_was_set(by));
+        // When the next row in the store falls due is no longer known.
+        self.backlog |= self.owned.is_some();
+    }
+
     /// The provider asked for patience: nothing starts before then.
     pub fn pause_until(&mut self, until: Timestamp) {
         self.closed_until = Some(self.closed_until.map_or(until, |t| t.max(until)));

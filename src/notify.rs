@@ -228,6 +228,7 @@ pub enum Submitted {
 
 /// Stores a draft; resolves once it is durable.
 pub async fn submit(app: &App, tenant: &Tenant, draft: Draft, key: Option<IdempotencyKey>) -> Result<Submitted> {
+    app.db.check_room()?;
     let (reply, stored) = oneshot::channel();
     let accept = Accept {
         tenant: tenant.id.clone(),
@@ -308,7 +309,13 @@ impl TemplateCheck<'_> {
         if !missing.is_empty() {
             let faults = missing
                 .iter()
-                .map(|v| Fault::new(format!("/data/{v}"), "required", format!("the template {name} needs {v}")))
+                .map(|v| {
+                    Fault::new(
+                        format!("/data/{}", v.replace('.', "/")),
+                        "required",
+                        format!("the template {name} needs {v}"),
+                    )
+                })
                 .collect();
             return Err(Error::Invalid { slug: "template-data", faults });
         }

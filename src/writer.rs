@@ -100,7 +100,8 @@ pub struct StartOp {
     pub lease: Arc<str>,
     /// When it begins: stored as the caller knows it.
     pub now: Timestamp,
-    pub due: Timestamp,
+    /// How long the call may last: so long it is left alone, from when this is written.
+    pub span: Duration,
     /// The attempt is open and durable; `false`: the lease is gone.
     pub reply: oneshot::Sender<StoreResult<bool>>,
 }

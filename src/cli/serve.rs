@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
-use axum::serve::ListenerExt;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -57,19 +56,10 @@ pub(crate) async fn listen_and_serve(listening: Listening) -> Done {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     app.run();
     tokio::spawn(on_start);
-    let router = crate::http::router(Arc::clone(&app)).into_make_service_with_connect_info::<SocketAddr>();
-    let listener = listener.tap_io(|stream| {
-        // Answers are small and written at once: waiting to fill a packet only costs time.
-        let _ = stream.set_nodelay(true);
-    });
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let server = tokio::spawn(
-        axum::serve(listener, router)
-            .with_graceful_shutdown(async {
-                let _ = stopped.await;
-            })
-            .into_future(),
-    );
+    let server = tokio::spawn(crate::http::serve(listener, Arc::clone(&app), async {
+        let _ = stopped.await;
+    }));
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}

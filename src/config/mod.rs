@@ -68,6 +68,8 @@ pub struct Server {
 #[serde(deny_unknown_fields)]
 pub struct Store {
     pub url: StoreUrl,
+    #[serde(deserialize_with = "values::limit")]
+    pub keep_free_mib: Option<NonZeroU32>,
 }
 
 /// `None` closes that way in.

@@ -171,7 +171,7 @@ fn a_key_in_the_wrong_place_names_the_right_one() {
         "[server]\njwt_secret = \"x\"",
         "config.toml:2: server.jwt_secret: unknown key (did you mean \"auth.jwt_secret\"?)",
     );
-    nearest("[store]\nzzzzzz = 1", "config.toml:2: store.zzzzzz: unknown key (there are: url)");
+    nearest("[store]\nzzzzzz = 1", "config.toml:2: store.zzzzzz: unknown key (there are: keep_free_mib, url)");
     nearest("server = 5", "config.toml:1: server: is a section: write [server]");
     nearest("[server.listen]\nport = 1", "config.toml:1: server.listen: ");
     nearest("[channels.\"Mi canal\"]\nenabled = true", "config.toml:1: channels.Mi canal: a channel's name");

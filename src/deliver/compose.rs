@@ -158,7 +158,10 @@ async fn bytes(host: &Host, stored: &StoredAttachment) -> Result<Bytes, ComposeE
             let answer = answer.map_err(|e| failed("attachment_unreachable", &e.to_string(), true))?;
             match answer.status {
                 200..=299 if answer.complete => Ok(answer.body),
-                200..=299 => Err(failed("attachment_too_large", "has more than 10 MiB, or ended early", false)),
+                200..=299 if answer.body.len() < LARGEST => {
+                    Err(failed("attachment_unreachable", "broke off while it was fetched", true))
+                }
+                200..=299 => Err(failed("attachment_too_large", "has more than 10 MiB", false)),
                 429 | 500..=599 => Err(failed("attachment_unreachable", "can't be fetched now", true)),
                 status => Err(failed("attachment_refused", &format!("can't be fetched: {status}"), false)),
             }

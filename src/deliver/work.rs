@@ -9,7 +9,7 @@ use plugin_api::{Hint, Lookup, Message, Receipt, SendError};
 use tokio::sync::oneshot;
 
 use super::{Around, Engine, How, compose};
-use crate::clock::Timestamp;
+use crate::clock::{Steps, Timestamp};
 use crate::content::Content;
 use crate::error::{Error, Result};
 use crate::lane::Lane;
@@ -169,8 +169,8 @@ async fn attempt(engine: &Arc<Engine>, lane: &Arc<Lane>, d: &mut Delivery, how: 
 /// Opens the attempt: after this, and only after this, the provider may be called.
 async fn open(engine: &Engine, account: &Account, d: &mut Delivery, now: Timestamp) -> Result<bool> {
     let (reply, opened) = oneshot::channel();
-    let due = now.plus(account.call_span(&engine.config.load()));
-    let op = StartOp { tenant: d.tenant.clone(), id: d.id.clone(), lease: Arc::clone(&d.lease), now, due, reply };
+    let span = account.call_span(&engine.config.load());
+    let op = StartOp { tenant: d.tenant.clone(), id: d.id.clone(), lease: Arc::clone(&d.lease), now, span, reply };
     engine.writer.send(Op::Start(op)).await;
     let opened = opened.await.map_err(|_| Error::Internal("the writer ended".into()))??;
     if opened {
@@ -225,13 +225,14 @@ async fn call(
     message: &Message,
     calling: Calling,
 ) -> Result<Ended> {
-    let watch = Instant::now();
+    let (watch, mut steps) = (Instant::now(), Steps::new(&engine.clock));
     let sent = match tokio::time::timeout(account.call_span(&engine.config.load()), channel.send(message)).await {
         Ok(sent) => sent,
         Err(_) => Err(SendError::unknown("timeout", "the provider did not answer in time")),
     };
     crate::failpoint::reach("after_call");
-    let now = engine.clock.now();
+    let (now, set_by) = steps.read();
+    d.clock_was_set(set_by);
     let outcome = sent.as_ref().map_or_else(|e| e.failure.into(), |_| Outcome::Accepted);
     let reason = sent.as_ref().err().map(|e| e.reason.as_ref());
     // Names that tenants give would make the metrics grow without end.

@@ -15,6 +15,7 @@ use super::contacts::object;
 use super::error::Problem;
 use super::notifications::time;
 use super::page::{self, Page};
+use super::room::Room;
 use crate::app::App;
 use crate::appointment::{self, Appointment, AppointmentBody, AppointmentStatus, Times};
 use crate::clock::Timestamp;
@@ -152,6 +153,7 @@ pub(super) async fn get(
 pub(super) async fn put(
     State(app): State<Arc<App>>,
     Sender(tenant): Sender,
+    _: Room,
     Id(id): Id,
     JsonBody(mut body): JsonBody<AppointmentBody>,
 ) -> Result<(StatusCode, Json<AppointmentItem>)> {

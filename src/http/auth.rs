@@ -24,6 +24,8 @@ pub struct Caller {
     tenant: Option<TenantId>,
     operator: bool,
     scopes: Scopes,
+    /// The one branch of the tenant that the caller is for, where it is not for all of it.
+    branch: Option<Arc<str>>,
 }
 
 /// May send for this tenant.
@@ -32,14 +34,64 @@ pub struct Sender(pub TenantId);
 pub struct Reader(pub TenantId);
 /// May change this tenant's settings.
 pub struct Manager(pub TenantId);
+/// As [`Sender`], within a reach.
+pub struct SenderWithin(pub TenantId, pub Reach);
+/// As [`Reader`], within a reach.
+pub struct ReaderWithin(pub TenantId, pub Reach);
+/// As [`Manager`], within a reach.
+pub struct ManagerWithin(pub TenantId, pub Reach);
 /// An operator of the whole platform.
 pub struct Operator;
 /// An operator, or a manager of the tenant that is named in the path.
 pub struct OperatorOrManager(Caller);
 
+/// How much of a tenant the caller is for: all of it, or one branch. A handler that does not ask is closed to callers of
+/// one branch.
+pub struct Reach(Option<Arc<str>>);
+
+impl Reach {
+    /// The branch that is meant: of a caller for one branch that one, named or not.
+    pub fn branch(&self, named: Option<String>) -> Result<Option<String>> {
+        match (&self.0, named) {
+            (None, named) => Ok(named),
+            (Some(own), Some(named)) if **own != *named => Err(another_branch(own)),
+            (Some(own), _) => Ok(Some(own.to_string())),
+        }
+    }
+
+    /// What belongs elsewhere is as unknown as what does not exist.
+    pub fn find(&self, branch: Option<&str>) -> Result<()> {
+        if self.includes(branch) { Ok(()) } else { Err(Error::NotFound) }
+    }
+
+    pub fn includes(&self, branch: Option<&str>) -> bool {
+        self.0.as_deref().is_none_or(|own| branch == Some(own))
+    }
+
+    /// The one branch, if it is only one.
+    pub fn only(&self) -> Option<&str> {
+        self.0.as_deref()
+    }
+}
+
+fn another_branch(own: &str) -> Error {
+    Error::refused("forbidden", format!("this token is for the branch {own} only"))
+}
+
 impl OperatorOrManager {
     /// Another tenant's id is as unknown as one that does not exist.
     pub fn of(&self, id: &str) -> Result<TenantId> {
+        self.0.whole()?;
+        self.tenant(id)
+    }
+
+    /// As [`OperatorOrManager::of`], also for who is for this branch alone.
+    pub fn of_branch(&self, id: &str, branch: &str) -> Result<TenantId> {
+        Reach(self.0.branch.clone()).find(Some(branch))?;
+        self.tenant(id)
+    }
+
+    fn tenant(&self, id: &str) -> Result<TenantId> {
         if self.0.operator {
             return Ok(id.into());
         }
@@ -48,6 +100,10 @@ impl OperatorOrManager {
 }
 
 impl Caller {
+    fn whole(&self) -> Result<()> {
+        self.branch.as_deref().map_or(Ok(()), |own| Err(another_branch(own)))
+    }
+
     fn tenant_with(self, scope: Scope) -> Result<TenantId> {
         if !self.scopes.contains(scope) {
             return Err(Error::refused("forbidden", format!("this needs the scope \"{scope}\"")));
@@ -59,18 +115,34 @@ impl Caller {
 }
 
 macro_rules! scoped {
-    ($($name:ident => $scope:expr),*) => {$(
+    ($($name:ident, $within:ident => $scope:expr),*) => {$(
         impl FromRequestParts<Arc<App>> for $name {
             type Rejection = Error;
 
             async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self> {
-                caller(parts, app).await?.tenant_with($scope).map(Self)
+                let caller = caller(parts, app).await?;
+                caller.whole()?;
+                caller.tenant_with($scope).map(Self)
+            }
+        }
+
+        impl FromRequestParts<Arc<App>> for $within {
+            type Rejection = Error;
+
+            async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self> {
+                let caller = caller(parts, app).await?;
+                let reach = Reach(caller.branch.clone());
+                Ok(Self(caller.tenant_with($scope)?, reach))
             }
         }
     )*};
 }
 
-scoped!(Sender => Scope::Send, Reader => Scope::Read, Manager => Scope::Admin);
+scoped!(
+    Sender, SenderWithin => Scope::Send,
+    Reader, ReaderWithin => Scope::Read,
+    Manager, ManagerWithin => Scope::Admin
+);
 
 impl FromRequestParts<Arc<App>> for Operator {
     type Rejection = Error;
@@ -111,7 +183,7 @@ async fn identify(headers: &HeaderMap, app: &App) -> Result<Caller> {
     let mut caller = if token.starts_with("rcd_") {
         by_key(token, app).await?
     } else if app.config.load().auth.operator_key.as_ref().is_some_and(|k| same_secret(token, k.expose_secret())) {
-        Caller { tenant: None, operator: true, scopes: Scopes::all() }
+        Caller { tenant: None, operator: true, scopes: Scopes::all(), branch: None }
     } else {
         by_token(token, app)?
     };
@@ -150,11 +222,12 @@ fn by_token(token: &str, app: &App) -> Result<Caller> {
         JwtError::Invalid => Error::refused("unauthorized", "neither an API key nor a valid token"),
     })?;
     let tenant = claims.tenant_id.map(TenantId::from);
+    let branch = claims.branch_id.map(Into::into);
     Ok(match claims.role {
         // Reads its tenant's widget configuration and nothing else: none of these scopes.
-        Role::User => Caller { tenant, operator: false, scopes: Scopes::default() },
-        Role::Admin => Caller { tenant, operator: false, scopes: Scopes::all() },
-        Role::Superadmin => Caller { tenant, operator: true, scopes: Scopes::all() },
+        Role::User => Caller { tenant, operator: false, scopes: Scopes::default(), branch },
+        Role::Admin => Caller { tenant, operator: false, scopes: Scopes::all(), branch },
+        Role::Superadmin => Caller { tenant, operator: true, scopes: Scopes::all(), branch: None },
     })
 }
 
@@ -189,7 +262,7 @@ impl KeyCache {
         let scopes = row.scopes.parse().map_err(|_| Error::Internal("an API key's scopes are unreadable".into()))?;
         let operator = row.tenant.is_none();
         let scopes = if operator { Scopes::all() } else { scopes };
-        let caller = Caller { tenant: row.tenant, operator, scopes };
+        let caller = Caller { tenant: row.tenant, operator, scopes, branch: None };
         let known = Known { hash, caller, read_at: Instant::now() };
         if keys.len() > 10_000 {
             keys.retain(|_, k| k.read_at.elapsed() < KEY_FRESH_FOR);

@@ -38,7 +38,7 @@ impl FromRequest<Arc<App>> for RawJson {
 /// A whole body of any kind, of bounded size and within bounded time.
 pub(super) async fn collect_within(app: &App, body: Body) -> Result<Bytes> {
     let patience = app.config.load().server.request_timeout;
-    tokio::time::timeout(patience, collect(body)).await.map_err(|_| slow(patience))?
+    tokio::time::timeout(patience, collect(body)).await.map_err(|_| slow("body", patience))?
 }
 
 impl<T: DeserializeOwned> FromRequest<Arc<App>> for JsonBody<T> {
@@ -50,8 +50,8 @@ impl<T: DeserializeOwned> FromRequest<Arc<App>> for JsonBody<T> {
     }
 }
 
-fn slow(patience: Duration) -> Error {
-    Error::refused("request-timeout", format!("the body must arrive within {} s", patience.as_secs()))
+pub(super) fn slow(part: &str, patience: Duration) -> Error {
+    Error::refused("request-timeout", format!("the {part} must arrive within {} s", patience.as_secs_f64()))
 }
 
 fn check_media_type(headers: &HeaderMap) -> Result<()> {

@@ -11,9 +11,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
 
-use super::auth::{Manager, Reader};
+use super::auth::{ManagerWithin, ReaderWithin};
 use super::body::{Id, JsonBody, Params};
 use super::error::Problem;
+use super::room::Room;
 use crate::app::App;
 use crate::error::{Error, Result};
 use crate::ids::NotificationId;
@@ -33,7 +34,7 @@ pub struct ChannelList {
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 #[into_params(parameter_in = Query)]
 pub struct BranchQuery {
-    /// The branch whose settings are meant; absent: the tenant's.
+    /// The branch whose settings are meant; absent: the tenant's, or those of the branch that the token is for.
     branch_id: Option<String>,
 }
 
@@ -46,11 +47,12 @@ pub struct BranchQuery {
     (status = 422, body = Problem)))]
 pub(super) async fn list(
     State(app): State<Arc<App>>,
-    Reader(tenant): Reader,
+    ReaderWithin(tenant, reach): ReaderWithin,
     Params(query): Params<BranchQuery>,
 ) -> Result<Json<ChannelList>> {
     let tenant = app.tenants.get(&tenant).await?;
-    let branch = known_branch(&tenant, query.branch_id.as_deref())?;
+    let branch = reach.branch(query.branch_id)?;
+    let branch = known_branch(&tenant, branch.as_deref())?;
     let items =
         tenant.channels.names().iter().filter_map(|name| integrations::state(&app, &tenant, branch, name)).collect();
     Ok(Json(ChannelList { items }))
@@ -71,12 +73,13 @@ pub(super) fn known_branch<'a>(tenant: &Tenant, branch: Option<&'a str>) -> Resu
         (status = 404, body = Problem), (status = 422, body = Problem)))]
 pub(super) async fn get(
     State(app): State<Arc<App>>,
-    Reader(tenant): Reader,
+    ReaderWithin(tenant, reach): ReaderWithin,
     Id(channel): Id,
     Params(query): Params<BranchQuery>,
 ) -> Result<Json<ChannelState>> {
     let tenant = app.tenants.get(&tenant).await?;
-    let branch = known_branch(&tenant, query.branch_id.as_deref())?;
+    let branch = reach.branch(query.branch_id)?;
+    let branch = known_branch(&tenant, branch.as_deref())?;
     integrations::state(&app, &tenant, branch, &channel).map(Json).ok_or(Error::NotFound)
 }
 
@@ -90,12 +93,13 @@ pub(super) async fn get(
         (status = 403, body = Problem), (status = 404, body = Problem), (status = 415, body = Problem), (status = 422, body = Problem)))]
 pub(super) async fn put(
     State(app): State<Arc<App>>,
-    Manager(tenant): Manager,
+    ManagerWithin(tenant, reach): ManagerWithin,
+    _: Room,
     Id(channel): Id,
     Params(query): Params<BranchQuery>,
     JsonBody(given): JsonBody<ChannelSettings>,
 ) -> Result<Json<ChannelState>> {
-    let branch = query.branch_id.unwrap_or_default();
+    let branch = reach.branch(query.branch_id)?.unwrap_or_default();
     integrations::save(&app, &tenant, &branch, &channel, given).await?;
     let tenant = app.tenants.get(&tenant).await?;
     let branch = Some(branch.as_str()).filter(|b| !b.is_empty());
@@ -108,11 +112,12 @@ pub(super) async fn put(
         (status = 422, body = Problem)))]
 pub(super) async fn delete(
     State(app): State<Arc<App>>,
-    Manager(tenant): Manager,
+    ManagerWithin(tenant, reach): ManagerWithin,
     Id(channel): Id,
     Params(query): Params<BranchQuery>,
 ) -> Result<StatusCode> {
-    integrations::remove(&app, &tenant, &query.branch_id.unwrap_or_default(), &channel).await?;
+    let branch = reach.branch(query.branch_id)?.unwrap_or_default();
+    integrations::remove(&app, &tenant, &branch, &channel).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -134,7 +139,7 @@ pub struct TestRequest {
         (status = 403, body = Problem), (status = 404, body = Problem), (status = 422, body = Problem)))]
 pub(super) async fn test(
     State(app): State<Arc<App>>,
-    Manager(tenant): Manager,
+    ManagerWithin(tenant, reach): ManagerWithin,
     Id(channel): Id,
     Params(query): Params<BranchQuery>,
     bytes: Bytes,
@@ -142,10 +147,11 @@ pub(super) async fn test(
     let tenant = app.tenants.get(&tenant).await?;
     tenant.channels.manifest(&channel).ok_or(Error::NotFound)?;
     let wanted: TestRequest = if bytes.is_empty() { TestRequest::default() } else { json::parse(&bytes)? };
-    let branch = known_branch(&tenant, query.branch_id.as_deref())?;
+    let named = reach.branch(query.branch_id)?;
+    let branch = known_branch(&tenant, named.as_deref())?;
     match wanted.to {
         None => Ok(Json(integrations::test(&app, &tenant, branch, &channel).await)),
-        Some(to) => Ok(Json(send_test(&app, &tenant, query.branch_id, channel, to).await?)),
+        Some(to) => Ok(Json(send_test(&app, &tenant, named, channel, to).await?)),
     }
 }
 
@@ -199,10 +205,11 @@ async fn decided(
     (status = 401, body = Problem), (status = 403, body = Problem), (status = 422, body = Problem)))]
 pub(super) async fn test_all(
     State(app): State<Arc<App>>,
-    Manager(tenant): Manager,
+    ManagerWithin(tenant, reach): ManagerWithin,
     Params(query): Params<BranchQuery>,
 ) -> Result<Json<Map<String, Value>>> {
     let tenant = app.tenants.get(&tenant).await?;
-    let branch = known_branch(&tenant, query.branch_id.as_deref())?;
+    let branch = reach.branch(query.branch_id)?;
+    let branch = known_branch(&tenant, branch.as_deref())?;
     Ok(Json(integrations::test_all(&app, &tenant, branch).await))
 }

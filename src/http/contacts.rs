@@ -13,6 +13,7 @@ use super::auth::{Manager, Reader, Sender};
 use super::body::{Id, JsonBody, Params};
 use super::error::Problem;
 use super::page::{self, Page};
+use super::room::Room;
 use crate::address;
 use crate::app::App;
 use crate::clock::Timestamp;
@@ -153,6 +154,7 @@ async fn read(app: &App, tenant: &TenantId, id: &str) -> Result<Listed> {
 pub(super) async fn put(
     State(app): State<Arc<App>>,
     Sender(tenant): Sender,
+    _: Room,
     Id(id): Id,
     JsonBody(body): JsonBody<ContactBody>,
 ) -> Result<(StatusCode, Json<ContactItem>)> {
@@ -169,6 +171,7 @@ pub(super) async fn put(
 pub(super) async fn patch(
     State(app): State<Arc<App>>,
     Sender(tenant): Sender,
+    _: Room,
     Id(id): Id,
     JsonBody(body): JsonBody<ContactBody>,
 ) -> Result<Json<ContactItem>> {

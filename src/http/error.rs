@@ -112,7 +112,7 @@ impl IntoResponse for Error {
                         problem("store-unavailable", "nothing was stored; try again in a moment".into(), vec![])
                     }
                     StoreError::Full(_) => {
-                        problem("storage-full", "nothing was stored; the disk is full".into(), vec![])
+                        problem("storage-full", "nothing was stored; the store's disk is full".into(), vec![])
                     }
                     StoreError::OutcomeUnknown(_) => problem(
                         "outcome-unknown",

@@ -49,6 +49,9 @@ pub(super) async fn metrics(State(app): State<Arc<App>>) -> Result<String> {
     metrics::gauge!("recado_queue_in_memory").set(queued as f64);
     metrics::gauge!("recado_calls_under_way").set(calls as f64);
     metrics::gauge!("recado_circuits_open").set(open as f64);
+    if let Some(free) = app.db.free_bytes() {
+        metrics::gauge!("recado_store_free_bytes").set(free as f64);
+    }
     metrics::gauge!("recado_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
     app.metrics.run_upkeep();
     Ok(app.metrics.render())

@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 
 use super::body::collect_within;
 use super::error::Problem;
+use super::room::Room;
 use crate::address;
 use crate::app::App;
 use crate::clock::Timestamp;
@@ -31,6 +32,7 @@ use crate::writer::{Events, Op, OptedOut, ReportOp};
         (status = 404, body = Problem), (status = 503, body = Problem)))]
 pub(super) async fn post(
     State(app): State<Arc<App>>,
+    _: Room,
     Path((channel, token)): Path<(String, String)>,
     request: Request,
 ) -> Result<Response> {

@@ -13,6 +13,7 @@ use super::auth::Operator;
 use super::body::{Id, Ids, JsonBody};
 use super::error::Problem;
 use super::page::Page;
+use super::room::Room;
 use crate::address;
 use crate::app::App;
 use crate::clock::Timestamp;
@@ -78,6 +79,7 @@ impl From<KeyRow> for KeyItem {
 pub(super) async fn post(
     State(app): State<Arc<App>>,
     _: Operator,
+    _: Room,
     Id(id): Id,
     JsonBody(new): JsonBody<NewKey>,
 ) -> Result<(StatusCode, Json<CreatedKey>)> {

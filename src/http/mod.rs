@@ -17,9 +17,11 @@ mod page;
 mod playground;
 mod plugins;
 mod preview;
+mod room;
 mod sandbox;
 mod scripts;
 mod segments;
+mod serve;
 mod shell;
 mod suppressions;
 mod templates;
@@ -39,6 +41,7 @@ use utoipa_swagger_ui::SwaggerUi;
 use crate::app::App;
 
 pub use body::IDEMPOTENCY_KEY;
+pub use serve::serve;
 
 #[derive(OpenApi)]
 #[openapi(
@@ -56,7 +59,15 @@ struct Security;
 
 impl Modify for Security {
     fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
-        let scheme = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
+        let mut scheme = Http::new(HttpAuthScheme::Bearer);
+        scheme.description = Some(
+            "An API key, or a JWT with `sub`, `tenantId`, `role` (`USER`, `ADMIN` or `SUPERADMIN`) and `exp`. An `ADMIN` with \
+             a `branchId` sends for that branch, sees its notifications and sets up its channels, templates and settings: \
+             a `branchId` left out means that one, another is 403, another's things are 404, and what concerns the whole \
+             tenant is 403."
+                .into(),
+        );
+        let scheme = SecurityScheme::Http(scheme);
         openapi.components.get_or_insert_default().add_security_scheme("bearer", scheme);
         openapi.info.license = None;
         openapi.info.contact = None;

@@ -8,10 +8,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
-use super::auth::{Reader, Sender};
+use super::auth::{Reach, ReaderWithin, SenderWithin};
 use super::body::{Id, JsonBody, Params};
 use super::error::Problem;
 use super::page::{self, Page};
+use super::room::Room;
 use crate::address;
 use crate::app::App;
 use crate::clock::Timestamp;
@@ -195,11 +196,12 @@ pub(super) fn time(pointer: &str, text: Option<&str>) -> Result<Option<Timestamp
     (status = 403, body = Problem), (status = 422, body = Problem)))]
 pub(super) async fn list(
     State(app): State<Arc<App>>,
-    Reader(tenant): Reader,
+    ReaderWithin(tenant, reach): ReaderWithin,
     Params(query): Params<ListQuery>,
 ) -> Result<Json<Page<Summary>>> {
     let limit = page::limit(query.limit.as_deref())?;
-    let filter = query.filter(&app)?;
+    let mut filter = query.filter(&app)?;
+    filter.branch_id = reach.branch(filter.branch_id)?;
     if query.campaign_id.is_some() {
         return Ok(Json(Page { items: vec![], next_cursor: None }));
     }
@@ -213,8 +215,13 @@ pub(super) async fn list(
 #[utoipa::path(get, path = "/v1/notifications/{id}", tag = "Notifications", params(("id" = String, Path)), responses(
     (status = 200, body = Detail), (status = 401, body = Problem), (status = 403, body = Problem),
     (status = 404, body = Problem)))]
-pub(super) async fn get(State(app): State<Arc<App>>, Reader(tenant): Reader, Id(id): Id) -> Result<Json<Detail>> {
+pub(super) async fn get(
+    State(app): State<Arc<App>>,
+    ReaderWithin(tenant, reach): ReaderWithin,
+    Id(id): Id,
+) -> Result<Json<Detail>> {
     let row = store::find(&app.db.pool, &tenant, &id).await?.ok_or(Error::NotFound)?;
+    reach.find(row.branch_id.as_deref())?;
     Ok(Json(detail(&app, &tenant, row).await?))
 }
 
@@ -282,6 +289,15 @@ fn attempt_item(a: store::Attempt) -> AttemptItem {
     }
 }
 
+/// A notification's branch never changes, so it may be looked at before.
+async fn within(app: &App, tenant: &TenantId, reach: &Reach, id: &str) -> Result<()> {
+    if reach.only().is_some() {
+        let row = store::find(&app.db.pool, tenant, id).await?.ok_or(Error::NotFound)?;
+        reach.find(row.branch_id.as_deref())?;
+    }
+    Ok(())
+}
+
 /// Cancel a notification
 ///
 /// Possible until it is handed to a provider. Answered 200, no call starts afterwards.
@@ -290,10 +306,11 @@ fn attempt_item(a: store::Attempt) -> AttemptItem {
         (status = 404, body = Problem), (status = 409, body = Problem)))]
 pub(super) async fn cancel(
     State(app): State<Arc<App>>,
-    Sender(tenant): Sender,
+    SenderWithin(tenant, reach): SenderWithin,
     Id(id): Id,
 ) -> Result<Json<NotificationItem>> {
     let pool = &app.db.pool;
+    within(&app, &tenant, &reach, &id).await?;
     let cancelled = store::cancel(pool, &tenant, &id, app.now()).await?;
     let row = store::find(pool, &tenant, &id).await?.ok_or(Error::NotFound)?;
     if cancelled || row.status == Status::Cancelled {
@@ -311,9 +328,11 @@ pub(super) async fn cancel(
         (status = 404, body = Problem), (status = 409, body = Problem)))]
 pub(super) async fn retry(
     State(app): State<Arc<App>>,
-    Sender(tenant): Sender,
+    SenderWithin(tenant, reach): SenderWithin,
+    _: Room,
     Id(id): Id,
 ) -> Result<Json<NotificationItem>> {
+    within(&app, &tenant, &reach, &id).await?;
     let now = app.now();
     let lane = store::retry(&app.db.pool, &tenant, &id, now).await?;
     let row = store::find(&app.db.pool, &tenant, &id).await?.ok_or(Error::NotFound)?;
@@ -353,7 +372,8 @@ pub struct Retried {
         (status = 403, body = Problem), (status = 415, body = Problem), (status = 422, body = Problem)))]
 pub(super) async fn retry_many(
     State(app): State<Arc<App>>,
-    Sender(tenant): Sender,
+    SenderWithin(tenant, reach): SenderWithin,
+    _: Room,
     JsonBody(wanted): JsonBody<RetryFilter>,
 ) -> Result<Json<Retried>> {
     let mut filter = Filter {
@@ -361,7 +381,7 @@ pub(super) async fn retry_many(
         channel: wanted.channel,
         kind: wanted.kind,
         category: wanted.category.map(|c| c.as_str().to_owned()),
-        branch_id: wanted.branch_id,
+        branch_id: reach.branch(wanted.branch_id)?,
         log_id: wanted.log_id,
         from: wanted.from,
         to: wanted.to,

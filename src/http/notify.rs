@@ -8,7 +8,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
 
-use super::auth::Sender;
+use super::auth::{Reach, SenderWithin};
 use super::body::{self, RawJson};
 use super::error::Problem;
 use super::notifications::item;
@@ -47,20 +47,20 @@ const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
     ))]
 pub(super) async fn post(
     State(app): State<Arc<App>>,
-    Sender(tenant): Sender,
+    SenderWithin(tenant, reach): SenderWithin,
     headers: HeaderMap,
     RawJson(bytes): RawJson,
 ) -> Result<Response> {
     let key = body::idempotency_key(&headers)?;
     let wait = body::wait(&headers);
     let Some(key) = key else {
-        return accept(&app, &tenant, &bytes, None, wait).await;
+        return accept(&app, &tenant, &reach, &bytes, None, wait).await;
     };
-    let once = Once { body_hash: hash(&bytes), key: format!("{ROUTE}{key}").into() };
+    let once = Once { body_hash: hash(&bytes, &reach), key: format!("{ROUTE}{key}").into() };
     let Some(running) = app.enter(&tenant, &once.key) else {
         return Err(Error::refused("idempotency-in-flight", "wait for the first answer, then repeat"));
     };
-    let result = accept(&app, &tenant, &bytes, Some(&once), wait).await;
+    let result = accept(&app, &tenant, &reach, &bytes, Some(&once), wait).await;
     let result = match result {
         // What is refused now may have been accepted under this key before.
         Err(Error::Invalid { .. } | Error::Refused { .. }) => match replay(&app, &tenant, &once).await? {
@@ -80,19 +80,23 @@ struct Once {
     body_hash: String,
 }
 
-fn hash(bytes: &[u8]) -> String {
+/// The same words mean something else to a caller of another branch.
+fn hash(bytes: &[u8], reach: &Reach) -> String {
     use base64::Engine as _;
-    base64::engine::general_purpose::STANDARD_NO_PAD.encode(Sha256::digest(bytes))
+    let digest = Sha256::new().chain_update(bytes).chain_update(reach.only().unwrap_or_default());
+    base64::engine::general_purpose::STANDARD_NO_PAD.encode(digest.finalize())
 }
 
 async fn accept(
     app: &Arc<App>,
     tenant: &TenantId,
+    reach: &Reach,
     bytes: &[u8],
     once: Option<&Once>,
     wait: Option<Duration>,
 ) -> Result<Response> {
-    let request: NotifyRequest = json::parse(bytes)?;
+    let mut request: NotifyRequest = json::parse(bytes)?;
+    request.branch_id = reach.branch(request.branch_id)?;
     let tenant = app.tenants.get(tenant).await?;
     let dry_run = request.dry_run;
     let draft = notify::draft(app, &tenant, request).await?;

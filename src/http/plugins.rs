@@ -15,6 +15,7 @@ use super::body::{Id, JsonBody};
 use super::documents::{self, Rollback, Version};
 use super::error::Problem;
 use super::page::Page;
+use super::room::Room;
 use crate::app::App;
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
@@ -122,6 +123,7 @@ pub(super) async fn get(
 pub(super) async fn put(
     State(app): State<Arc<App>>,
     Manager(tenant): Manager,
+    _: Room,
     Id(name): Id,
     JsonBody(body): JsonBody<PluginBody>,
 ) -> Result<(StatusCode, Json<PluginDetail>)> {
@@ -157,6 +159,7 @@ pub(super) async fn versions(
 pub(super) async fn rollback(
     State(app): State<Arc<App>>,
     Manager(tenant): Manager,
+    _: Room,
     Id(name): Id,
     JsonBody(wanted): JsonBody<Rollback>,
 ) -> Result<Json<PluginDetail>> {

@@ -13,6 +13,7 @@ use super::body::{Id, JsonBody, Params};
 use super::documents::{self, Rollback, Version};
 use super::error::Problem;
 use super::page::Page;
+use super::room::Room;
 use crate::app::App;
 use crate::clock::Timestamp;
 use crate::error::{Error, Fault, Result};
@@ -146,6 +147,7 @@ pub(super) async fn get(
 pub(super) async fn put(
     State(app): State<Arc<App>>,
     Manager(tenant): Manager,
+    _: Room,
     Id(name): Id,
     Params(query): Params<ScriptQuery>,
     JsonBody(body): JsonBody<ScriptBody>,
@@ -197,6 +199,7 @@ pub(super) async fn versions(
 pub(super) async fn roll_back(
     State(app): State<Arc<App>>,
     Manager(tenant): Manager,
+    _: Room,
     Id(name): Id,
     Params(query): Params<ScriptQuery>,
     JsonBody(wanted): JsonBody<Rollback>,

@@ -10,12 +10,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
-use super::auth::{Manager, Reader};
+use super::auth::{ManagerWithin, ReaderWithin};
 use super::body::{Id, JsonBody, Params};
 use super::channels::known_branch;
 use super::documents::{self, Rollback, Version};
 use super::error::Problem;
 use super::page::Page;
+use super::room::Room;
 use crate::app::App;
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
@@ -98,9 +99,13 @@ fn level(branch: &str) -> Level {
 /// The tenant's own and its branches', then those of the program.
 #[utoipa::path(get, path = "/v1/templates", tag = "Templates", responses(
     (status = 200, body = Page<TemplateItem>), (status = 401, body = Problem), (status = 403, body = Problem)))]
-pub(super) async fn list(State(app): State<Arc<App>>, Reader(tenant): Reader) -> Result<Json<Page<TemplateItem>>> {
+pub(super) async fn list(
+    State(app): State<Arc<App>>,
+    ReaderWithin(tenant, reach): ReaderWithin,
+) -> Result<Json<Page<TemplateItem>>> {
     let documents = crate::store::documents::list(&app.db.pool, &tenant, Kind::Template).await?;
-    let own = documents.into_iter().filter_map(|d| {
+    let shown = documents.into_iter().filter(|d| d.branch.is_empty() || reach.includes(Some(&d.branch)));
+    let own = shown.filter_map(|d| {
         let body: Body = serde_json::from_str(&d.body).ok()?;
         Some(TemplateItem {
             locale: some(&d.locale),
@@ -132,10 +137,11 @@ pub(super) async fn list(State(app): State<Arc<App>>, Reader(tenant): Reader) ->
         (status = 404, body = Problem), (status = 422, body = Problem)))]
 pub(super) async fn get(
     State(app): State<Arc<App>>,
-    Reader(tenant): Reader,
+    ReaderWithin(tenant, reach): ReaderWithin,
     Id(name): Id,
-    Params(query): Params<TemplateQuery>,
+    Params(mut query): Params<TemplateQuery>,
 ) -> Result<Json<TemplateView>> {
+    query.branch_id = reach.branch(query.branch_id)?;
     let tenant = app.tenants.get(&tenant).await?;
     let branch = known_branch(&tenant, query.branch_id.as_deref())?;
     let key = key(&name, &query, branch)?;
@@ -161,11 +167,13 @@ pub(super) async fn get(
         (status = 409, body = Problem), (status = 415, body = Problem), (status = 422, body = Problem)))]
 pub(super) async fn put(
     State(app): State<Arc<App>>,
-    Manager(tenant): Manager,
+    ManagerWithin(tenant, reach): ManagerWithin,
+    _: Room,
     Id(name): Id,
-    Params(query): Params<TemplateQuery>,
+    Params(mut query): Params<TemplateQuery>,
     JsonBody(body): JsonBody<Body>,
 ) -> Result<(StatusCode, Json<TemplateView>)> {
+    query.branch_id = reach.branch(query.branch_id)?;
     let tenant = app.tenants.get(&tenant).await?;
     let branch = known_branch(&tenant, query.branch_id.as_deref())?;
     rules::check_name(&name)?;
@@ -184,10 +192,11 @@ pub(super) async fn put(
         (status = 404, body = Problem), (status = 422, body = Problem)))]
 pub(super) async fn versions(
     State(app): State<Arc<App>>,
-    Reader(tenant): Reader,
+    ReaderWithin(tenant, reach): ReaderWithin,
     Id(name): Id,
-    Params(query): Params<TemplateQuery>,
+    Params(mut query): Params<TemplateQuery>,
 ) -> Result<Json<Page<Version>>> {
+    query.branch_id = reach.branch(query.branch_id)?;
     let tenant = app.tenants.get(&tenant).await?;
     let branch = known_branch(&tenant, query.branch_id.as_deref())?;
     documents::versions(&app, &tenant.id, key(&name, &query, branch)?).await
@@ -201,11 +210,13 @@ pub(super) async fn versions(
         (status = 415, body = Problem), (status = 422, body = Problem)))]
 pub(super) async fn rollback(
     State(app): State<Arc<App>>,
-    Manager(tenant): Manager,
+    ManagerWithin(tenant, reach): ManagerWithin,
+    _: Room,
     Id(name): Id,
-    Params(query): Params<TemplateQuery>,
+    Params(mut query): Params<TemplateQuery>,
     JsonBody(wanted): JsonBody<Rollback>,
 ) -> Result<Json<TemplateView>> {
+    query.branch_id = reach.branch(query.branch_id)?;
     let tenant = app.tenants.get(&tenant).await?;
     let branch = known_branch(&tenant, query.branch_id.as_deref())?;
     let key = key(&name, &query, branch)?;
@@ -226,10 +237,11 @@ pub(super) async fn rollback(
         (status = 409, body = Problem), (status = 422, body = Problem)))]
 pub(super) async fn delete(
     State(app): State<Arc<App>>,
-    Manager(tenant): Manager,
+    ManagerWithin(tenant, reach): ManagerWithin,
     Id(name): Id,
-    Params(query): Params<TemplateQuery>,
+    Params(mut query): Params<TemplateQuery>,
 ) -> Result<StatusCode> {
+    query.branch_id = reach.branch(query.branch_id)?;
     let tenant = app.tenants.get(&tenant).await?;
     let branch = known_branch(&tenant, query.branch_id.as_deref())?;
     let key = key(&name, &query, branch)?;

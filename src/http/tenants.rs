@@ -12,6 +12,7 @@ use super::auth::{Operator, OperatorOrManager};
 use super::body::{Id, Ids, JsonBody, Params};
 use super::error::Problem;
 use super::page::{self, Page};
+use super::room::Room;
 use crate::address;
 use crate::app::App;
 use crate::clock::Timestamp;
@@ -112,6 +113,7 @@ pub struct TenantQuery {
 pub(super) async fn post(
     State(app): State<Arc<App>>,
     _: Operator,
+    _: Room,
     JsonBody(new): JsonBody<NewTenant>,
 ) -> Result<(StatusCode, Json<TenantItem>)> {
     let item = create(&app, new).await?;
@@ -164,6 +166,7 @@ pub(super) async fn get(
 pub(super) async fn patch(
     State(app): State<Arc<App>>,
     caller: OperatorOrManager,
+    _: Room,
     Id(id): Id,
     JsonBody(change): JsonBody<TenantChange>,
 ) -> Result<Json<TenantItem>> {
@@ -187,6 +190,7 @@ pub(super) async fn patch(
 pub(super) async fn post_branch(
     State(app): State<Arc<App>>,
     caller: OperatorOrManager,
+    _: Room,
     Id(id): Id,
     JsonBody(new): JsonBody<NewTenant>,
 ) -> Result<(StatusCode, Json<TenantItem>)> {
@@ -229,10 +233,11 @@ pub(super) async fn list_branches(
 pub(super) async fn patch_branch(
     State(app): State<Arc<App>>,
     caller: OperatorOrManager,
+    _: Room,
     Ids(id, branch): Ids,
     JsonBody(change): JsonBody<TenantChange>,
 ) -> Result<Json<TenantItem>> {
-    let id = caller.of(&id)?;
+    let id = caller.of_branch(&id, &branch)?;
     let branches = store::list_branches(&app.db.pool, &id).await?;
     let mut row = branches.into_iter().find(|b| b.id.as_str() == branch).ok_or(Error::NotFound)?;
     if let Some(given) = &change.name {

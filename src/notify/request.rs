@@ -149,7 +149,8 @@ pub struct AttachmentBody {
     content_type: String,
     /// The bytes. Exactly one of `base64` and `url`.
     base64: Option<String>,
-    /// Where to fetch them when the message is sent.
+    /// Where to fetch them when the message is sent: at most 10 MiB, and from where addresses of tenants may lead. What
+    /// can't be fetched for now is tried again.
     url: Option<String>,
 }
 

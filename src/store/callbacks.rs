@@ -110,6 +110,12 @@ pub async fn ripe_reports_any_tenant(
         .collect()
 }
 
+/// The clock was set by so many milliseconds: reports are kept as long as they would have been.
+pub async fn move_reports_any_tenant(db: impl AnyExecutor<'_>, by: i64) -> StoreResult<()> {
+    query("update reports set received_at = received_at + $1").bind(by).execute(db).await?;
+    Ok(())
+}
+
 pub async fn drop_report(db: impl AnyExecutor<'_>, r: &Report) -> StoreResult<()> {
     query("delete from reports where tenant_id = $1 and account = $2 and message_id = $3 and state = $4")
         .bind(r.tenant.as_str())

@@ -157,6 +157,12 @@ pub async fn void_owners_any_tenant(db: impl AnyExecutor<'_>) -> StoreResult<()>
     Ok(())
 }
 
+/// Every lane with work is looked at again.
+pub async fn wake_all_any_tenant(db: impl AnyExecutor<'_>, now: Timestamp) -> StoreResult<()> {
+    query("update lanes set wake_at = $1 where wake_at is not null").bind(now.0).execute(db).await?;
+    Ok(())
+}
+
 pub async fn version(db: impl AnyExecutor<'_>, tenant: &TenantId, lane: &str) -> StoreResult<Option<i64>> {
     Ok(query_scalar("select version from lanes where tenant_id = $1 and lane = $2")
         .bind(tenant.as_str())

@@ -16,6 +16,7 @@ pub mod keys;
 pub mod lanes;
 mod nodelay;
 pub mod notifications;
+mod room;
 pub mod sandbox;
 pub mod segments;
 pub mod suppressions;
@@ -23,7 +24,7 @@ pub mod tenants;
 
 use std::borrow::Cow;
 use std::path::PathBuf;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -38,6 +39,7 @@ use sqlx::{
 use crate::clock::Timestamp;
 use crate::error::StoreError;
 use crate::ids::TenantId;
+use room::Room;
 
 /// In them, `/* sqlite: … */` is text for SQLite alone.
 static MIGRATIONS: Migrator = sqlx::migrate!();
@@ -62,6 +64,8 @@ pub struct Db {
     /// For reads, and for the rare writes of settings.
     pub pool: AnyPool,
     url: String,
+    /// SQLite only, and only where a reserve is kept.
+    room: Option<Arc<Room>>,
 }
 
 impl Db {
@@ -79,10 +83,33 @@ impl Db {
             .connect(&url)
             .await
             .with_context(|| format!("store.url: can't open the {} store", engine.name()))?;
-        let db = Self { engine, pool, url };
+        let db = Self { engine, pool, url, room: None };
         db.check_durability().await?;
         db.migrate().await?;
         Ok(db)
+    }
+
+    /// Keeps so many bytes of a SQLite store's disk free of what is new.
+    pub fn keep_free(mut self, reserve: u64) -> StoreResult<Self> {
+        if self.engine == Engine::Sqlite && reserve > 0 {
+            self.room = Some(Arc::new(Room::new(self.sqlite_file()?, reserve)));
+        }
+        Ok(self)
+    }
+
+    /// Refuses what is new when only the reserve is left.
+    pub fn check_room(&self) -> StoreResult<()> {
+        self.room.as_ref().map_or(Ok(()), |room| room.check())
+    }
+
+    /// Calls may begin: there is room for their outcomes.
+    pub fn has_room_for_calls(&self) -> bool {
+        self.room.as_ref().is_none_or(|room| room.for_calls())
+    }
+
+    /// What is left of the disk, where a reserve is kept of it.
+    pub fn free_bytes(&self) -> Option<u64> {
+        self.room.as_ref().map(|room| room.free())
     }
 
     /// A connection outside the pool, for the one task that writes in batches.

@@ -246,6 +246,13 @@ fn category(text: &str) -> StoreResult<Category> {
 }
 
 impl Delivery {
+    /// The clock was set by so many milliseconds: what has begun began as long ago as before.
+    pub fn clock_was_set(&mut self, by: i64) {
+        for at in [&mut self.step_began_at, &mut self.attempt_began_at].into_iter().flatten() {
+            *at = at.moved(by);
+        }
+    }
+
     pub(super) fn read(row: &AnyRow, token: &Arc<str>) -> StoreResult<Self> {
         let text = |column: &str| -> StoreResult<String> { Ok(row.try_get(column)?) };
         let maybe = |column: &str| -> StoreResult<Option<String>> { Ok(row.try_get(column)?) };
@@ -625,6 +632,21 @@ pub async fn retry(
     .bind(now.0)
     .fetch_optional(db)
     .await?)
+}
+
+/// The clock was set by `by` milliseconds, and shows `now`: leases, retries and what waits for its turn fall due as much
+/// later as they would have. What was planned for a moment stays planned for that moment.
+pub async fn move_due_any_tenant(db: impl AnyExecutor<'_>, by: i64, now: Timestamp) -> StoreResult<u64> {
+    let done = query(
+        "update notifications set due_at = due_at + $1, step_began_at = step_began_at + $1, \
+         attempt_began_at = attempt_began_at + $1 where due_at is not null and due_at > $2 and status <> 'scheduled'",
+    )
+    .bind(by)
+    // What is due by either reading needs no move.
+    .bind(now.0.min(now.moved(-by).0))
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected())
 }
 
 /// Leases of an earlier process on this file are void: only one process can have it open.

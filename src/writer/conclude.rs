@@ -22,7 +22,7 @@ impl Task {
         for op in own {
             match op {
                 Op::Load(load) => {
-                    let loaded = self.load(conn, &load).await;
+                    let loaded = self.load(conn, &load, now).await;
                     let _ = load.reply.send(loaded);
                 }
                 Op::Settle(lane) => self.settle(conn, &lane).await,
@@ -90,8 +90,7 @@ impl Task {
         }
     }
 
-    async fn load(&self, conn: &mut AnyConnection, load: &LoadOp) -> StoreResult<Loaded> {
-        let now = self.clock.now();
+    async fn load(&self, conn: &mut AnyConnection, load: &LoadOp, now: Timestamp) -> StoreResult<Loaded> {
         let lane = &load.lane;
         let claim = Claim {
             tenant: &lane.tenant,

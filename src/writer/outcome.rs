@@ -6,6 +6,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::{Finished, Op};
+use crate::clock::Timestamp;
 use crate::ids::TenantId;
 use crate::store::batch::{Batch, Kind, Val, outcome_number, status_number};
 use crate::store::to_json;
@@ -13,11 +14,11 @@ use crate::store::to_json;
 pub(super) type MemoryKey = (TenantId, String, Option<Arc<str>>);
 
 /// The rows of what asks nothing.
-pub(super) fn fill(op: &Op, batch: &mut Batch, memory: &mut HashMap<MemoryKey, [Val; 5]>) {
+pub(super) fn fill(op: &Op, batch: &mut Batch, memory: &mut HashMap<MemoryKey, [Val; 5]>, now: Timestamp) {
     match op {
         Op::Start(s) => batch.push(
             Kind::Start,
-            [(&s.tenant.0).into(), (&s.id.0).into(), (&s.lease).into(), s.now.0.into(), s.due.0.into()],
+            [(&s.tenant.0).into(), (&s.id.0).into(), (&s.lease).into(), s.now.0.into(), now.plus(s.span).0.into()],
         ),
         Op::Finish(finished) => finish(finished, batch, memory),
         Op::Release(deliveries) => {

@@ -85,7 +85,10 @@ impl Task {
         if self.db.engine != Engine::Sqlite || !self.owed.is_empty() {
             return;
         }
-        let now = self.clock.now();
+        let now = self.now();
+        if self.set_by != 0 {
+            return; // First the store must be told.
+        }
         let room = BATCH - making.ops.len();
         let fit = inbox.iter().take(room).position(|op| !self.overlaps(op)).unwrap_or(inbox.len().min(room));
         for mut op in inbox.drain(..fit) {
@@ -96,7 +99,7 @@ impl Task {
                 let fates = known.collect();
                 self.place(accept, fates, &mut making.rows, &mut making.written, now);
             }
-            fill(&op, &mut making.rows, &mut making.memory);
+            fill(&op, &mut making.rows, &mut making.memory, now);
             making.ops.push(op);
         }
     }

@@ -13,14 +13,15 @@ use super::overlap::{Counts, Flying, Landing, Making};
 use super::plan::{Plan, Touches};
 use super::report::Reported;
 use super::{Fate, Op, Settings};
-use crate::clock::{SharedClock, Timestamp};
+use crate::clock::{SharedClock, Steps, Timestamp};
 use crate::deliver::Engine;
 use crate::error::StoreError;
 use crate::lane::Admission;
 use crate::store::batch::{Batch, Batches, Changed, Kind};
+use crate::store::callbacks::move_reports_any_tenant;
 use crate::store::lanes::{self, Touch};
-use crate::store::notifications::Asked;
-use crate::store::{self, Db, StoreResult, to_json};
+use crate::store::notifications::{Asked, move_due_any_tenant};
+use crate::store::{self, Db, Engine as StoreEngine, StoreResult, to_json};
 
 /// The most operations that share a commit.
 pub(super) const BATCH: usize = 512;
@@ -61,6 +62,9 @@ impl Link {
 pub(super) struct Task {
     pub(super) db: Db,
     pub(super) clock: SharedClock,
+    steps: Steps,
+    /// By how many milliseconds the clock was set without the store knowing it.
+    pub(super) set_by: i64,
     pub(super) engine: Arc<Engine>,
     pub(super) settings: Settings,
     pub(super) batches: Batches,
@@ -97,6 +101,8 @@ impl Task {
             asked: Asked::new(db.engine),
             lane_statements: lanes::Statements::new(db.engine),
             db,
+            steps: Steps::new(&clock),
+            set_by: 0,
             clock,
             engine,
             settings,
@@ -149,6 +155,44 @@ impl Task {
         {
             tracing::warn!(error = %e, "this node's lanes stay leased until they run out");
         }
+    }
+
+    /// The time that goes into the store. Leases are only as good as the clock, so a step of it is noticed here, before
+    /// anything is written or claimed by the new time; PostgreSQL's own clock is its operator's affair.
+    pub(super) fn now(&mut self) -> Timestamp {
+        let (now, set_by) = self.steps.read();
+        if self.db.engine == StoreEngine::Sqlite {
+            self.set_by += set_by;
+        }
+        now
+    }
+
+    /// As [`Task::now`], after everything that is due was moved along with the clock.
+    async fn settled_now(&mut self, conn: &mut AnyConnection) -> StoreResult<Timestamp> {
+        let now = self.now();
+        if self.set_by != 0 {
+            store::begin(conn, self.db.engine).await?;
+            let moved = async {
+                let moved = move_due_any_tenant(&mut *conn, self.set_by, now).await?;
+                move_reports_any_tenant(&mut *conn, self.set_by).await?;
+                lanes::wake_all_any_tenant(&mut *conn, now).await?;
+                Ok(moved)
+            };
+            let moved = match moved.await {
+                Ok(moved) => store::commit(conn).await.map(|()| moved),
+                Err(e) => {
+                    store::rollback(conn).await;
+                    Err(e)
+                }
+            }?;
+            tracing::warn!(
+                by_ms = self.set_by,
+                notifications = moved,
+                "the clock was set; what waits was moved with it"
+            );
+            self.engine.clock_was_set(std::mem::take(&mut self.set_by));
+        }
+        Ok(now)
     }
 
     /// Writes a batch by itself.
@@ -228,8 +272,9 @@ impl Task {
 
     async fn try_write(&mut self, link: &mut Link, ops: &mut Vec<Op>) -> Result<(), (StoreError, Vec<AcceptFate>)> {
         let mut conn = link.take().await.map_err(|e| (e, vec![]))?;
-        let mut batch = Written::default();
-        let result = tokio::time::timeout(PATIENCE, self.transact(&mut conn, ops, &mut batch)).await;
+        let now = self.settled_now(&mut conn).await.map_err(|e| (e, vec![]))?;
+        let mut batch = Written { now: Some(now), ..Written::default() };
+        let result = tokio::time::timeout(PATIENCE, self.transact(&mut conn, ops, &mut batch, now)).await;
         let error = match result {
             Ok(Ok(())) => None,
             Ok(Err(e)) => Some(e),
@@ -252,9 +297,13 @@ impl Task {
     }
 
     /// Everything of a batch that must be durable together.
-    async fn transact(&mut self, conn: &mut AnyConnection, ops: &mut [Op], written: &mut Written) -> StoreResult<()> {
-        let now = self.clock.now();
-        written.now = Some(now);
+    async fn transact(
+        &mut self,
+        conn: &mut AnyConnection,
+        ops: &mut [Op],
+        written: &mut Written,
+        now: Timestamp,
+    ) -> StoreResult<()> {
         let plan = Plan::of(ops, &self.engine);
         if plan.is_empty() {
             return Ok(());
@@ -290,7 +339,7 @@ impl Task {
             match op {
                 Op::Accept(accept) => self.accept(conn, accept, &mut batch, written, &mut deduped, now).await?,
                 Op::Report(report) => self.report(conn, report, &mut written.reported, now).await?,
-                op => fill(op, &mut batch, &mut memory),
+                op => fill(op, &mut batch, &mut memory, now),
             }
         }
         if !written.reported.woken.is_empty() {

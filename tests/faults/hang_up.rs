@@ -10,7 +10,9 @@ use tokio::net::TcpStream;
 
 use crate::support::{House, Server, Shop, Sink, drained, note, number};
 
-const REQUESTS: usize = 2000;
+fn requests() -> usize {
+    std::env::var("RECADO_HANG_UPS").ok().and_then(|n| n.parse().ok()).unwrap_or(2000)
+}
 
 /// Posts and hangs up after so long; the answer, if it was all there by then.
 async fn post_and_hang_up(server: &Server, shop: &Shop, key: usize, after: Duration) -> Option<Value> {
@@ -49,7 +51,7 @@ on_each_store!(f32_a_caller_that_hangs_up_neither_undoes_nor_half_does_a_write, 
     // One connection that stays open sees what is committed, and nothing else.
     sqlx::any::install_default_drivers();
     let looking = sqlx::any::AnyPoolOptions::new().max_connections(1).connect(&house.store.url).await.unwrap();
-    let accepted = futures_util::stream::iter(0..REQUESTS)
+    let accepted = futures_util::stream::iter(0..requests())
         .map(|key| {
             let (server, shop, looking) = (&server, &shop, &looking);
             async move {
@@ -82,7 +84,8 @@ on_each_store!(f32_a_caller_that_hangs_up_neither_undoes_nor_half_does_a_write, 
         (keys, keys),
         "a key and its notification belong together"
     );
-    eprintln!("{REQUESTS} hung up: {} saw their answer, {rows} were stored, {} taken", accepted.len(), sink.total());
+    let (all, answered, taken) = (requests(), accepted.len(), sink.total());
+    eprintln!("{all} posted: {answered} saw their answer, {rows} were stored, {taken} taken");
     assert!(!accepted.is_empty(), "nobody saw an answer, so nothing was tried");
     assert_eq!(sink.total() as i64, rows, "each was sent once");
     assert!(accepted.iter().all(|id| sink.taken(id) == 1));

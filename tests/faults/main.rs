@@ -2,7 +2,8 @@
 //! accepted is counted against what a receiver outside of it got.
 //!
 //! A longer crash loop by one command: `RECADO_CRASH_CYCLES=200 cargo test --test faults f1_ -- --nocapture`, and a
-//! larger race for claims: `RECADO_RACE_ROWS=10000 cargo test --test faults f9_ -- --nocapture`.
+//! larger race for claims: `RECADO_RACE_ROWS=10000 cargo test --test faults f9_ -- --nocapture`, and more callers that
+//! hang up: `RECADO_HANG_UPS=20000 cargo test --test faults f32_ -- --nocapture`.
 #![allow(clippy::unwrap_used)]
 // The processes outside go by the real clock, and their callers are nobody whose addresses need a check.
 #![allow(clippy::disallowed_methods)]
@@ -14,8 +15,10 @@ mod calls;
 mod commands;
 mod commit;
 mod crash;
+mod full;
 mod hang_up;
 mod nodes;
 mod points;
 mod reload;
+mod slow;
 mod stop;

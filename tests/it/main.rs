@@ -4,7 +4,10 @@
 #[macro_use]
 mod support;
 
+mod attachments;
 mod bad_input;
+mod branch_tokens;
+mod clock_steps;
 mod contacts;
 mod email;
 mod fuzzed;

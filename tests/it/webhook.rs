@@ -96,7 +96,7 @@ on_each_store!(f14_what_was_stored_and_then_answered_500_is_unknown_until_the_re
         let found = shop.find(&id).await;
         assert_eq!((&found["status"], outcomes(&found).len()), (&json!("unknown"), attempts), "{found}");
         assert!(outcomes(&found).iter().all(|o| *o == "unknown"));
-        app.clock.set(due(&found));
+        app.clock.advance_to(due(&found));
     }
     app.deliver_due().await;
     let found = shop.find(&id).await;

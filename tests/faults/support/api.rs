@@ -22,6 +22,7 @@ pub struct Api {
 pub struct Answer {
     pub status: u16,
     pub replayed: bool,
+    pub retry_after: Option<String>,
     pub body: Value,
 }
 
@@ -54,9 +55,12 @@ impl Api {
             request = request.header("content-type", "application/json").body(body.to_string());
         }
         let response = request.send().await?;
-        let (status, replayed) = (response.status().as_u16(), response.headers().contains_key("idempotency-replayed"));
+        let (status, headers) = (response.status().as_u16(), response.headers());
+        let replayed = headers.contains_key("idempotency-replayed");
+        let retry_after = headers.get("retry-after").map(|v| v.to_str().unwrap().to_owned());
         let text = response.text().await?;
-        Ok(Answer { status, replayed, body: serde_json::from_str(&text).unwrap_or(Value::String(text)) })
+        let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
+        Ok(Answer { status, replayed, retry_after, body })
     }
 
     async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> Answer {

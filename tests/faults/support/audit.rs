@@ -102,6 +102,23 @@ pub async fn number(url: &str, sql: &str) -> i64 {
     row.get(0)
 }
 
+/// As if so much time had passed since everything in the store was written; no server must run on it.
+pub async fn time_passes(url: &str, by: Duration) {
+    let by = by.as_millis();
+    sqlx::any::install_default_drivers();
+    let mut conn = sqlx::AnyConnection::connect(url).await.unwrap();
+    for sql in [
+        format!(
+            "update notifications set due_at = due_at - {by}, created_at = created_at - {by}, \
+             step_began_at = step_began_at - {by}, attempt_began_at = attempt_began_at - {by}"
+        ),
+        format!("update lanes set wake_at = wake_at - {by}, lease_until = lease_until - {by}"),
+    ] {
+        sqlx::query(AssertSqlSafe(sql)).execute(&mut conn).await.unwrap();
+    }
+    conn.close().await.unwrap();
+}
+
 /// Waits until nothing is due in the store, now or later.
 pub async fn drained(url: &str, patience: Duration) {
     let url = url.to_owned();

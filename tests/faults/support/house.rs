@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use super::{Api, TestStore, pause};
 
+const PROGRAM: &str = env!("CARGO_BIN_EXE_recado");
 const OPERATOR_KEY: &str = "operator-key-of-the-faults-00001";
 
 /// A store, a configuration file, and what the processes on them are told.
@@ -35,6 +36,7 @@ impl House {
     pub fn new(store: TestStore, settings: &[(&str, &str)]) -> Self {
         let usual = [
             ("RECADO_STORE__URL", store.url.clone()),
+            ("RECADO_STORE__KEEP_FREE_MIB", "0".to_owned()),
             ("RECADO_SECRETS__KEY_FILE", store.folder.path().join("recado.key").display().to_string()),
             ("RECADO_SERVER__LISTEN", "127.0.0.1:0".to_owned()),
             ("RECADO_AUTH__OPERATOR_KEY", OPERATOR_KEY.to_owned()),
@@ -66,7 +68,17 @@ impl House {
 
     /// The program with this house's settings.
     pub fn command(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_recado"));
+        self.settle(Command::new(PROGRAM))
+    }
+
+    /// Another program with them, which is told these words and then the way to ours.
+    pub fn command_through(&self, other: &str, words: &[&str]) -> Command {
+        let mut command = Command::new(other);
+        command.args(words).arg(PROGRAM);
+        self.settle(command)
+    }
+
+    fn settle(&self, mut command: Command) -> Command {
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("RECADO_") || name == "RUST_LOG" {
                 command.env_remove(name);
@@ -135,8 +147,12 @@ impl Server {
         Api::new(self.address, OPERATOR_KEY)
     }
 
+    pub fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
     pub fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).unwrap();
+        kill_process(self.pid(), signal).unwrap();
     }
 
     /// `kill -9`, and it is gone.

@@ -4,6 +4,7 @@ mod api;
 mod audit;
 mod house;
 mod load;
+mod mail;
 mod pg_proxy;
 mod sink;
 // The other suite's way to a store of one's own; it has a use for all of it.
@@ -15,9 +16,10 @@ use std::future::Future;
 use std::time::{Duration, Instant};
 
 pub use api::{Answer, Api, Shop, note};
-pub use audit::{audit, drained, number};
+pub use audit::{audit, drained, number, time_passes};
 pub use house::{House, Server};
 pub use load::{Ledger, Load};
+pub use mail::MailSink;
 pub use pg_proxy::{PgProxy, Rule};
 pub use sink::Sink;
 pub use store::TestStore;

@@ -227,5 +227,16 @@ async fn b16_a_template_exists_and_gets_all_it_needs() {
     door.notify(&body).await.has_fault("template-data", "/data/body", "required");
     body["data"] = json!({"body": "Dos por uno"});
     door.notify(&body).await.expect(202);
+
+    // All that is missing is named at once; what is guarded or known otherwise is not missed.
+    let text = "{{clientName}}, {{price}} y {{place.street}}{{#if note}}: {{note}}{{/if}}";
+    door.shop.put("/v1/templates/offer", &json!({"parts": {"text": text}})).await.expect(201);
+    (body["template"], body["data"]) = (json!("offer"), json!({}));
+    let answer = door.notify(&body).await;
+    answer.has_fault("template-data", "/data/price", "required");
+    answer.has_fault("template-data", "/data/place/street", "required");
+    assert_eq!(answer.json()["errors"].as_array().unwrap().len(), 2, "{}", answer.text());
+    body["data"] = json!({"price": 1, "place": {"street": "Calle 5"}});
+    door.notify(&body).await.expect(202);
     door.still_works().await;
 }

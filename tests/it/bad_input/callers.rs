@@ -1,13 +1,8 @@
 //! B24 to B28 and B32: who calls.
 
-use axum::http::Method;
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
-
 use super::*;
-use crate::support::JWT_SECRET;
+use crate::support::{JWT_SECRET, token};
+use axum::http::Method;
 
 /// Made once with the openssl command; the private half is gone.
 const RSA: &str = "-----BEGIN PUBLIC KEY-----
@@ -20,13 +15,6 @@ L3qU1PGuWcjrRrpHb+X8faIDMyTi4T+oitt+OM0Dmjb6Q0OduvWQ7loSqvxrO45+
 FwIDAQAB
 -----END PUBLIC KEY-----
 ";
-
-fn token(algorithm: &str, claims: &Value, secret: &[u8]) -> String {
-    let encode = |part: &Value| URL_SAFE_NO_PAD.encode(part.to_string());
-    let signed = format!("{}.{}", encode(&json!({"alg": algorithm, "typ": "JWT"})), encode(claims));
-    let mac = Hmac::<Sha256>::new_from_slice(secret).unwrap().chain_update(&signed).finalize().into_bytes();
-    format!("{signed}.{}", URL_SAFE_NO_PAD.encode(mac))
-}
 
 fn claims(door: &Door, role: &str, seconds_left: i64) -> Value {
     json!({"sub": "u1", "tenantId": door.shop.id, "role": role, "exp": door.app.now().0 / 1000 + seconds_left})

@@ -2,7 +2,8 @@
 
 use super::*;
 
-const LISTS: [&str; 3] = ["/v1/notifications", "/v1/suppressions", "/v1/sandbox/messages"];
+const LISTS: [&str; 5] =
+    ["/v1/notifications", "/v1/suppressions", "/v1/sandbox/messages", "/v1/contacts", "/v1/appointments"];
 
 on_each_store!(b17_limits_and_cursors_are_checked, async |app: TestApp| {
     let door = Door::to(app).await;

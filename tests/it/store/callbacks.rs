@@ -2,7 +2,7 @@
 
 use recado::store::callbacks::{
     InboundRow, Report, advance_reported, apply_report, drop_report, find_by_message, find_reported, insert_event,
-    insert_inbound, insert_reply, keep_report, last_inbound, ripe_reports_any_tenant,
+    insert_inbound, insert_reply, keep_report, last_inbound, move_reports_any_tenant, ripe_reports_any_tenant,
 };
 use recado::writer::NextStep;
 
@@ -36,6 +36,12 @@ on_each_db!(reports_are_kept_once_and_dropped_one_by_one, async |db: &Db| {
     assert_eq!(kept.len(), 2);
     let first = kept.iter().find(|r| r.state == Status::Delivered).unwrap();
     assert_eq!((first.reason.as_deref(), first.suppresses, first.happened_at), (Some("why"), true, later(1)));
+    move_reports_any_tenant(&db.pool, 1000).await.unwrap();
+    assert!(
+        ripe_reports_any_tenant(&db.pool, later(1002), 10).await.unwrap().is_empty(),
+        "they came later, by the clock"
+    );
+    move_reports_any_tenant(&db.pool, -1000).await.unwrap();
     drop_report(&db.pool, first).await.unwrap();
     sent(db, "n1", "m1").await;
     let left = ripe_reports_any_tenant(&db.pool, later(2), 10).await.unwrap();

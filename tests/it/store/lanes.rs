@@ -81,3 +81,11 @@ on_each_db!(a_lane_sleeps_until_its_next_work_unless_somebody_added_some, async 
     assert_eq!(acquire(db, "n2", later(399), 9).await, [""; 0]);
     assert_eq!(acquire(db, "n2", later(400), 9).await, ["sms"]);
 });
+
+on_each_db!(when_the_clock_was_set_every_lane_with_work_is_looked_at, async |db: &Db| {
+    touch(db, "n1", &[("sms", later(60_000).0), ("email", NOW.0)], NOW).await;
+    lanes::give_up_all_any_tenant(&db.pool, "n1").await.unwrap();
+    sqlx::query("update lanes set wake_at = null where lane = 'email'").execute(&db.pool).await.unwrap();
+    lanes::wake_all_any_tenant(&db.pool, later(5)).await.unwrap();
+    assert_eq!(acquire(db, "n1", later(5), 9).await, ["sms"], "a lane that sleeps for good goes on sleeping");
+});

@@ -1,5 +1,6 @@
 //! Notifications: born, claimed, started, finished; and what is read of them.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use recado::status::Outcome;
@@ -22,6 +23,59 @@ async fn claim(db: &Db, now: Timestamp, limit: usize) -> Vec<StoreResult<Deliver
     };
     let mut conn = db.connect().await.unwrap();
     Asked::new(db.engine).claim(&mut conn, &claim).await.unwrap()
+}
+
+/// F9: two nodes of 16 workers each, let loose on 10,000 rows at one moment.
+#[tokio::test(flavor = "multi_thread")]
+async fn f9_of_all_who_race_for_a_row_one_claims_it() {
+    const ROWS: usize = 10_000;
+    let Some(mut store) = TestStore::postgres_alone().await else { return };
+    let nodes = [store.open().await, store.open().await];
+    for thousand in 0..ROWS / 1000 {
+        let rows = (0..1000).map(|n| notification(&format!("n{thousand}-{n}"), &json!({})));
+        write(&nodes[0], Kind::Notification, &rows.collect::<Vec<_>>()).await.unwrap();
+    }
+    let start = Arc::new(tokio::sync::Barrier::new(32));
+    let mut workers = tokio::task::JoinSet::new();
+    for worker in 0..32 {
+        let (db, start) = (nodes[worker % 2].clone(), Arc::clone(&start));
+        workers.spawn(async move {
+            let (mut conn, asked, mine) = (db.connect().await.unwrap(), Asked::new(db.engine), TenantId::from("a"));
+            let token: Arc<str> = format!("worker-{worker}").into();
+            let mut claimed = Vec::new();
+            start.wait().await;
+            loop {
+                let token = Arc::clone(&token);
+                let lease_end = later(60_000);
+                let claim =
+                    Claim { tenant: &mine, lane: "sms", now: NOW, lease_end, token, limit: 64, only_chains: false };
+                let rows = asked.claim(&mut conn, &claim).await.unwrap();
+                if rows.is_empty() {
+                    break;
+                }
+                claimed.extend(rows.into_iter().map(|row| row.unwrap().id.to_string()));
+            }
+            (token, claimed)
+        });
+    }
+    let mut owners = HashMap::new();
+    let mut had_a_share = 0;
+    while let Some(done) = workers.join_next().await {
+        let (token, claimed) = done.unwrap();
+        had_a_share += usize::from(!claimed.is_empty());
+        for id in claimed {
+            let other = owners.insert(id.clone(), Arc::clone(&token));
+            assert!(other.is_none(), "{id} was claimed by {other:?} and {token}");
+        }
+    }
+    let left = sqlx::query_scalar("select count(*) from notifications where due_at <= $1").bind(NOW.0);
+    let left: i64 = left.fetch_one(&nodes[0].pool).await.unwrap();
+    assert_eq!((owners.len(), left), (ROWS, 0));
+    assert!(had_a_share > 1, "nobody raced");
+    for db in nodes {
+        db.pool.close().await;
+    }
+    store.remove().await;
 }
 
 fn finish(id: &str, token: &str, status: Status, due: Option<i64>) -> [Value; 8] {
@@ -384,3 +438,26 @@ impl BodyText for Arc<recado::content::Content> {
         }
     }
 }
+
+on_each_db!(what_waits_for_a_while_is_moved_with_the_clock_and_what_waits_for_a_moment_is_not, async |db: &Db| {
+    const HOUR: i64 = 3_600_000;
+    let times = json!({"due_at": later(5).0, "step_began_at": NOW.0, "attempt_began_at": NOW.0, "attempts": 1});
+    for (id, status) in [("n1", "queued"), ("n2", "sending"), ("n3", "scheduled")] {
+        let mut row = times.clone();
+        row["status"] = json!(status);
+        insert(db, id, row).await;
+    }
+    insert(db, "n4", json!({"due_at": later(-5).0})).await;
+    insert(db, "n5", json!({"status": "sent", "due_at": null})).await;
+    let due = async |id: &str| find(db, id).await.due_at;
+    assert_eq!(store::move_due_any_tenant(&db.pool, HOUR, later(HOUR)).await.unwrap(), 2);
+    for id in ["n1", "n2"] {
+        assert_eq!((due(id).await, find(db, id).await.attempt_began_at), (Some(later(HOUR + 5)), Some(later(HOUR))));
+    }
+    assert_eq!((due("n3").await, due("n4").await, due("n5").await), (Some(later(5)), Some(later(-5)), None));
+    // Back again: what was due by the clock that went ahead is due now.
+    store::move_due_any_tenant(&db.pool, -HOUR, NOW).await.unwrap();
+    assert_eq!((due("n1").await, due("n3").await), (Some(later(5)), Some(later(5))));
+    let began = find(db, "n2").await.attempt_began_at;
+    assert_eq!(began, Some(NOW));
+});

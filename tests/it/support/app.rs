@@ -161,7 +161,7 @@ impl Drop for TestApp {
 
 fn config(store: &TestStore, settings: &[(String, String)]) -> Config {
     let text = format!(
-        "[store]\nurl = \"{}\"\n[auth]\noperator_key = \"{OPERATOR_KEY}\"\njwt_secret = \"{JWT_SECRET}\"\n\
+        "[store]\nurl = \"{}\"\nkeep_free_mib = 0\n[auth]\noperator_key = \"{OPERATOR_KEY}\"\njwt_secret = \"{JWT_SECRET}\"\n\
          [secrets]\nkey_file = \"{}\"\n[outbound]\nallow = [\"127.0.0.0/8\"]\nallow_http = true\n\
          [delivery]\ncall_timeout = \"500ms\"\nshutdown_grace = \"10s\"\n",
         store.url,

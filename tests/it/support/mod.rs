@@ -4,16 +4,20 @@ mod app;
 mod call;
 mod gate;
 mod hooks;
+mod mail_server;
 mod pager;
 mod shop;
 mod store;
+mod token;
 
 pub use app::{JWT_SECRET, OPERATOR_KEY, TestApp};
 pub use call::{Answer, Call, Caller};
 pub use gate::Gate;
+pub use mail_server::MailServer;
 pub use pager::{PAGER, pager, pager_with};
 pub use shop::{Shop, hello};
 pub use store::{TestStore, dump};
+pub use token::token;
 
 /// One test for each database: `on_each_store!(name, async |app: TestApp| { … });`, with settings after the name where
 /// a test wants its own.

@@ -16,7 +16,8 @@ static TOLD: Once = Once::new();
 const USUAL_SERVER: &str = "postgres://postgres@127.0.0.1:5432";
 
 /// So that many tests at once stay below the server's limit of connections.
-static AT_ONCE: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(8)));
+static AT_ONCE: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(MOST_AT_ONCE as usize)));
+const MOST_AT_ONCE: u32 = 8;
 
 pub struct TestStore {
     pub url: String,
@@ -39,8 +40,17 @@ impl TestStore {
 
     /// `None`, loudly, where no server answers.
     pub async fn postgres() -> Option<Self> {
+        Self::postgres_with(1).await
+    }
+
+    /// While no other test has one: for a test that opens many connections.
+    pub async fn postgres_alone() -> Option<Self> {
+        Self::postgres_with(MOST_AT_ONCE).await
+    }
+
+    async fn postgres_with(turns: u32) -> Option<Self> {
         let server = server()?;
-        let turn = Arc::clone(&AT_ONCE).acquire_owned().await.unwrap();
+        let turn = Arc::clone(&AT_ONCE).acquire_many_owned(turns).await.unwrap();
         let name = format!("test_{}", Uuid::new_v4().simple());
         execute(&server, format!("create schema {name}")).await;
         let joint = if server.contains('?') { '&' } else { '?' };
