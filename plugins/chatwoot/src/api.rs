@@ -6,6 +6,7 @@ use plugin_api::SendError;
 use plugin_api::http::{Answer, Http, Method, Request};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use crate::account::Account;
 use crate::errors;
@@ -146,13 +147,18 @@ impl Api {
     }
 
     /// Makes a message.
-    pub(crate) async fn post_message(&self, conversation: u64, message: &Value) -> Result<Answer, SendError> {
-        self.post(&format!("/conversations/{conversation}/messages"), message).send().await
+    pub(crate) async fn post_message(
+        &self,
+        conversation: u64,
+        message: &Value,
+        by: Instant,
+    ) -> Result<Answer, SendError> {
+        self.post(&format!("/conversations/{conversation}/messages"), message).by(by).send().await
     }
 
     /// Makes a message, inside a new conversation.
-    pub(crate) async fn post_conversation(&self, conversation: &Value) -> Result<Answer, SendError> {
-        self.post("/conversations", conversation).send().await
+    pub(crate) async fn post_conversation(&self, conversation: &Value, by: Instant) -> Result<Answer, SendError> {
+        self.post("/conversations", conversation).by(by).send().await
     }
 
     fn get(&self, path: &str) -> Request<'_> {
