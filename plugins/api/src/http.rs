@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::{Bytes, BytesMut};
 pub use reqwest::Method;
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::time::{Instant, timeout_at};
 pub use url::Url;
@@ -232,6 +232,21 @@ impl Answer {
             httpdate::parse_http_date(value).ok()?.duration_since(SystemTime::now()).unwrap_or_default()
         };
         Some(after.min(RETRY_AFTER_LIMIT))
+    }
+}
+
+impl Answer {
+    /// A moment of our clock as the provider's clock showed it, judged by the date of this answer, which just came; two
+    /// seconds earlier, for what the rounding of both may lose. What they list by their time is compared with it.
+    #[expect(clippy::disallowed_methods, reason = "the provider's clock is a real one")]
+    pub fn by_their_clock(&self, ours: SystemTime) -> SystemTime {
+        let now = SystemTime::now();
+        let date = self.headers.get(DATE).and_then(|date| httpdate::parse_http_date(date.to_str().ok()?).ok());
+        let shifted = match date.unwrap_or(now).duration_since(now) {
+            Ok(ahead) => ours.checked_add(ahead),
+            Err(behind) => ours.checked_sub(behind.duration()),
+        };
+        shifted.and_then(|time| time.checked_sub(Duration::from_secs(2))).unwrap_or(SystemTime::UNIX_EPOCH)
     }
 }
 
