@@ -8,7 +8,7 @@ use futures_util::FutureExt;
 use plugin_api::{Hint, Lookup, Message, Receipt, SendError};
 use tokio::sync::oneshot;
 
-use super::{Around, Engine, How, compose};
+use super::{Around, Engine, How, compose, sms_cost};
 use crate::clock::Timestamp;
 use crate::content::Content;
 use crate::error::{Error, Result};
@@ -237,15 +237,18 @@ async fn call(
     // Names that tenants give would make the metrics grow without end.
     let label = if tenant.channels.is_own(&d.channel) { "own".to_owned() } else { d.channel.to_string() };
     metrics::counter!("recado_deliveries_total", "channel" => label, "outcome" => outcome.as_str()).increment(1);
+    let cost = sms_cost(&d.channel, &message.text, &message.actions);
     tracing::info!(
         tenant.id = %d.tenant, notification.id = %d.id, channel = %d.channel, provider = %account.provider.name,
         attempt = d.attempts, outcome = outcome.as_str(), reason, duration_ms = watch.elapsed().as_millis() as u64,
-        "attempt"
+        encoding = cost.map(|c| c.encoding), segments = cost.map(|c| c.segments), "attempt"
     );
     match sent {
         Ok(receipt) => {
             let due = calling.patience.map(|patience| now.plus(patience));
-            accepted(engine, account, d, message, receipt, due, now).await
+            let told = cost.map(|c| ("segments", format!("{} of {}, {} units", c.segments, c.encoding, c.units)));
+            let sent = Finished { due_at: due, event: told, ..Finished::bare(d.clone(), Status::Sent, now) };
+            accepted(engine, account, message, receipt, sent).await
         }
         Err(error) => refused(engine, tenant, account, d, error, calling.after_unknown, now).await,
     }
@@ -254,11 +257,9 @@ async fn call(
 async fn accepted(
     engine: &Engine,
     account: &Account,
-    d: &Delivery,
     message: &Message,
     receipt: Receipt,
-    due_at: Option<Timestamp>,
-    now: Timestamp,
+    finished: Finished,
 ) -> Result<Ended> {
     let captured = (account.provider.name == crate::plugins::SANDBOX).then(|| {
         Box::new(Captured {
@@ -269,13 +270,11 @@ async fn accepted(
         })
     });
     let finished = Finished {
-        status: Status::Sent,
-        due_at,
         message_id: receipt.message_id.clone(),
         attempt: Some(AttemptRecord {
             provider: account.provider.name.clone(),
             outcome: Outcome::Accepted,
-            began_at: d.attempt_began_at.unwrap_or(now),
+            began_at: finished.delivery.attempt_began_at.unwrap_or(finished.at),
             http_status: receipt.http_status,
             message_id: receipt.message_id,
             reason: None,
@@ -283,7 +282,7 @@ async fn accepted(
         }),
         remember: receipt.remember.map(|memory| (account.key.clone(), memory)),
         captured,
-        ..Finished::bare(d.clone(), Status::Sent, now)
+        ..finished
     };
     engine.writer.send(Op::Finish(Box::new(finished))).await;
     Ok(Ended::Called { outcome: Outcome::Accepted, misconfigured: false, retry_after: None })

@@ -34,7 +34,8 @@ on_each_store!(a_message_reaches_one_recipient_and_the_log_can_say_how, async |a
         (&json!(1), &json!("accepted"), &json!("sandbox"))
     );
     let events = texts(found["timeline"].as_array().unwrap(), "event");
-    assert_eq!(events, ["accepted", "attempt.accepted"]);
+    assert_eq!(events, ["accepted", "attempt.accepted", "segments"]);
+    assert_eq!(found["timeline"][2]["detail"], "1 of GSM-7, 4 units");
     let captured = shop.captured().await;
     assert_eq!((captured.len(), &captured[0]["text"], &captured[0]["notificationId"]), (1, &json!("Hola"), &json!(id)));
 });
