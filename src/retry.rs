@@ -100,19 +100,18 @@ fn again(a: &Attempted) -> Option<Timestamp> {
 }
 
 fn unknown(a: &Attempted) -> Next {
-    match a.on_unknown {
-        Some(OnUnknown::Fail) => return Next::GiveUp(Some("unknown_outcome")),
-        Some(OnUnknown::Hold) => return Next::Hold,
-        _ => {}
+    if a.on_unknown == Some(OnUnknown::Fail) {
+        return Next::GiveUp(Some("unknown_outcome"));
     }
-    if let Some(until) = a.repeat.key_holds_until {
+    let held = a.on_unknown == Some(OnUnknown::Hold);
+    if let Some(until) = a.repeat.key_holds_until.filter(|_| !held) {
         // A repeat does no harm while the provider remembers the key.
         return match again(a) {
             Some(at) if at < until => Next::ResolveAt(at),
             _ => Next::Hold,
         };
     }
-    let wanted = a.on_unknown == Some(OnUnknown::Retry) || a.category == Category::Transactional;
+    let wanted = a.on_unknown == Some(OnUnknown::Retry) || (a.category == Category::Transactional && !held);
     // A look-up costs nobody anything, so it is worth one even where no retry would follow.
     if (wanted || a.repeat.lookup) && !a.after_unknown {
         Next::ResolveAt(a.now.plus(a.repeat.wait))
@@ -187,7 +186,13 @@ mod tests {
     #[test]
     fn the_tenant_may_want_it_otherwise() {
         let a = attempted(Outcome::Unknown);
-        assert_eq!(next(&Attempted { on_unknown: Some(OnUnknown::Hold), ..a }), Next::Hold);
+        let held = Attempted { on_unknown: Some(OnUnknown::Hold), ..a };
+        assert_eq!(next(&held), Next::Hold);
+        // To ask is no retry.
+        let asked = Attempted { repeat: Repeat { lookup: true, ..a.repeat }, ..held };
+        assert_eq!(next(&asked), Next::ResolveAt(NOW.plus(Duration::from_secs(60))));
+        let keyed = Attempted { repeat: Repeat { key_holds_until: Some(Timestamp(i64::MAX)), ..a.repeat }, ..held };
+        assert_eq!(next(&keyed), Next::Hold);
         let fail = Attempted { on_unknown: Some(OnUnknown::Fail), ..a };
         assert_eq!(next(&fail), Next::GiveUp(Some("unknown_outcome")));
         let retry = Attempted { on_unknown: Some(OnUnknown::Retry), category: Category::Marketing, ..a };

@@ -20,5 +20,6 @@ mod state_machine;
 mod store;
 mod templates;
 mod tenants_are_apart;
+mod unknown;
 mod webhook;
 mod whatsapp;
