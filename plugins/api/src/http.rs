@@ -35,6 +35,26 @@ const PING_LIMIT: Duration = Duration::from_secs(10);
 /// A `Retry-After` beyond this is taken as this.
 const RETRY_AFTER_LIMIT: Duration = Duration::from_hours(24);
 
+/// Headers that are the connection's own: whoever describes a request leaves them out.
+const CONNECTIONS_OWN: [&str; 11] = [
+    "connection",
+    "content-length",
+    "expect",
+    "host",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// Whether a header belongs to the connection, not to the request.
+pub fn is_connections_own(name: &HeaderName) -> bool {
+    CONNECTIONS_OWN.contains(&name.as_str())
+}
+
 /// Cheap to clone; connections are shared by all clones.
 #[derive(Clone)]
 pub struct Http {
@@ -82,6 +102,7 @@ impl Http {
         Self { clients: Arc::default(), guard, timeout }
     }
 
+    /// Believes these authorities instead of the system's.
     #[cfg(feature = "testing")]
     pub fn trusting(authorities: RootCertStore, guard: Arc<Guard>, timeout: Duration) -> Self {
         let clients = Clients { trusted: Some(authorities), ..Clients::default() };
