@@ -41,6 +41,8 @@ pub struct Attempted {
     pub retry_after: Option<Duration>,
     /// This attempt was itself the one retry after an unknown outcome.
     pub after_unknown: bool,
+    /// An earlier one may have been taken for all that is known: then this one's refusal is no word about it.
+    pub unresolved: bool,
     pub repeat: Repeat,
     pub on_unknown: Option<OnUnknown>,
     /// From 0 to 1: where in the jitter's range the delay falls.
@@ -80,9 +82,12 @@ pub fn backoff(tries: u32, chance: f64) -> Duration {
 pub fn next(a: &Attempted) -> Next {
     match a.outcome {
         Outcome::Accepted => Next::Sent,
+        Outcome::Rejected if a.unresolved => Next::Hold,
         Outcome::Rejected => Next::GiveUp(None),
         Outcome::NotSent | Outcome::Throttled => match again(a) {
+            Some(at) if a.unresolved => Next::ResolveAt(at),
             Some(at) => Next::RetryAt(at),
+            None if a.unresolved => Next::Hold,
             None => Next::GiveUp(Some("attempts_exhausted")),
         },
         Outcome::Unknown => unknown(a),
@@ -144,6 +149,7 @@ mod tests {
             now: NOW,
             retry_after: None,
             after_unknown: false,
+            unresolved: false,
             repeat: Repeat { key_holds_until: None, lookup: false, wait: Duration::from_secs(60) },
             on_unknown: None,
             chance: 1.0,
@@ -181,6 +187,17 @@ mod tests {
         assert_eq!(next(&a), Next::ResolveAt(NOW.plus(Duration::from_secs(60))));
         assert_eq!(next(&Attempted { after_unknown: true, ..a }), Next::Hold);
         assert_eq!(next(&Attempted { category: Category::Marketing, ..a }), Next::Hold);
+    }
+
+    #[test]
+    fn what_may_have_been_taken_goes_no_other_way() {
+        let a = Attempted { after_unknown: true, unresolved: true, ..attempted(Outcome::Rejected) };
+        assert_eq!(next(&a), Next::Hold);
+        let later = Attempted { outcome: Outcome::Throttled, ..a };
+        assert_eq!(next(&later), Next::ResolveAt(NOW.plus(Duration::from_secs(5))));
+        assert_eq!(next(&Attempted { tries: 8, ..later }), Next::Hold);
+        // Known not to have been taken, it is like any other.
+        assert_eq!(next(&Attempted { unresolved: false, ..a }), Next::GiveUp(None));
     }
 
     #[test]

@@ -197,7 +197,7 @@ on_each_store!(
         app.deliver_due().await;
         let due = Timestamp::parse(shop.find(&id).await["dueAt"].as_str().unwrap()).unwrap();
         assert_eq!(due.since(app.now()), Duration::from_mins(15));
-        app.advance(Duration::from_mins(15) - Duration::from_millis(1)).await;
+        app.advance(Duration::from_mins(15).saturating_sub(Duration::from_millis(1))).await;
         assert_eq!((shop.status(&id).await.as_str(), server.mails().len()), ("unknown", 1));
         app.advance(Duration::from_millis(1)).await;
         assert_eq!((shop.status(&id).await.as_str(), server.mails().len()), ("sent", 2));

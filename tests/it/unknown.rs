@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use plugin_api::conformance::{Cut, Fault, HttpDouble, Proxy, Seen};
+use plugin_api::conformance::{Behaviour, Cut, Fault, HttpDouble, Proxy, Seen};
 use plugin_api::{Callback, Settings};
 use plugin_chatwoot::double::{Double as Chatwoot, Inbox};
 use plugin_sms::double::{Infobip, Twilio, Vonage};
@@ -20,6 +20,9 @@ const LOST: Fault = Fault::CutAfterRequest(Cut::Reset);
 const NEVER_GOT: Fault = Fault::CutInside(Cut::Reset);
 const MOMENT: Duration = Duration::from_millis(1);
 
+/// A callback to this hook, as of now.
+type Opening = dyn Fn(&str, Timestamp) -> Callback + Send + Sync;
+
 /// A row of the table, with its provider behind a proxy.
 struct Row {
     channel: &'static str,
@@ -28,7 +31,7 @@ struct Row {
     proxy: Proxy,
     taken: Box<dyn Fn() -> usize + Send + Sync>,
     /// What Ana writes to the hook, where that comes first.
-    opening: Option<Box<dyn Fn(&str, Timestamp) -> Callback + Send + Sync>>,
+    opening: Option<Box<Opening>>,
     wait: Duration,
     lookup: bool,
 }
@@ -45,8 +48,10 @@ async fn chatwoot() -> Row {
     let double = Chatwoot::start().await;
     double.add_contact(Some(ANA), None);
     let at = double.url().strip_prefix("http://").unwrap().parse().unwrap();
-    let makes = |seen: &Seen| seen.method == "POST" && seen.path.ends_with("s") && !seen.path.ends_with("/contacts");
-    let proxy = behind(at, makes).await;
+    let proxy = behind(at, |seen| {
+        seen.method == "POST" && (seen.path.ends_with("/messages") || seen.path.ends_with("/conversations"))
+    });
+    let proxy = proxy.await;
     let mut settings = double.settings(Inbox::Api);
     settings.0.insert("baseUrl".into(), json!(proxy.url("")));
     let taken = Box::new(move || double.sent().len());
@@ -183,7 +188,7 @@ impl<'a> Played<'a> {
         let found = self.is("unknown", 1, taken).await;
         let due = Timestamp::parse(found["dueAt"].as_str().unwrap_or_else(|| panic!("never looked into: {found}")));
         assert_eq!(due.unwrap().since(self.app.now()), self.row.wait, "{} {}", self.row.channel, self.row.provider);
-        self.app.advance(self.row.wait - MOMENT).await;
+        self.app.advance(self.row.wait.saturating_sub(MOMENT)).await;
         self.is("unknown", 1, taken).await;
         self.app.advance(MOMENT).await;
     }
@@ -306,6 +311,54 @@ async fn a_status_with_our_reference_says_what_became_of_it() {
         assert_eq!((&found["status"], found["attempts"].as_array().unwrap().len()), (&json!("sent"), 1), "{found}");
     }
     assert_eq!(double.sent().len(), 2);
+}
+
+/// What may have been taken goes no other way: not when the retry is refused, nor when it can't be made any more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_other_channel_follows_on_what_may_have_been_taken() {
+    let app = gateway().await;
+    let double = MetaDouble::start().await;
+    let proxy = behind(double.http.address(), |seen| seen.path.ends_with("/messages")).await;
+    let shop = app.shop().await;
+    let settings = Value::Object(MetaDouble::settings(proxy.address()).0);
+    shop.set("whatsapp", json!({"provider": "meta", "settings": settings})).await;
+    let hook = shop.hook("whatsapp").await;
+    app.take(&double.callback(&hook, &[double.writes(ANA, json!({"type": "text", "text": {"body": "Hola"}}))])).await;
+    let mut body = hello();
+    body.as_object_mut().unwrap().remove("channel");
+    body["channels"] = json!(["whatsapp", "sms"]);
+    body["to"] = json!({"phone": ANA});
+    let lose = async || {
+        proxy.set(LOST);
+        let id = shop.send(&body).await;
+        app.deliver_due().await;
+        proxy.set(Fault::Pass);
+        id
+    };
+    let refused = lose().await;
+    double.http.behave(Behaviour::Refuse);
+    app.advance(minutes(10)).await;
+    let throttled = lose().await;
+    double.http.behave(Behaviour::Throttle(None));
+    app.advance(minutes(10)).await;
+    double.http.behave(Behaviour::Refuse);
+    app.advance(minutes(60)).await;
+    double.http.behave(Behaviour::Accept);
+    app.advance(minutes(60 * 24 - 85)).await;
+    let closed = lose().await;
+    app.advance(minutes(10)).await;
+    for (id, attempts) in [(refused, 2), (throttled, 3), (closed, 1)] {
+        let found = shop.find(&id).await;
+        assert_eq!((&found["status"], &found["channel"]), (&json!("unknown"), &json!("whatsapp")), "{found}");
+        assert_eq!((found["attempts"].as_array().unwrap().len(), &found["dueAt"]), (attempts, &Value::Null), "{found}");
+    }
+    assert_eq!(shop.captured().await.len(), 0);
+    // Known to have been refused, a message goes the other way.
+    app.take(&double.callback(&hook, &[double.writes(ANA, json!({"type": "text", "text": {"body": "Hola"}}))])).await;
+    double.http.behave(Behaviour::Refuse);
+    let other = shop.send(&body).await;
+    app.deliver_due().await;
+    assert_eq!((&shop.find(&other).await["channel"], shop.captured().await.len()), (&json!("sms"), 1));
 }
 
 /// The receiver of `webhook` drops what it has, so an unknown outcome is tried again in every category.
