@@ -87,6 +87,7 @@ fn attempted() -> Attempted {
         now,
         retry_after: Some(Duration::from_secs(30)),
         after_unknown: false,
+        unresolved: false,
         repeat: Repeat { key_holds_until: None, lookup: false, wait: Duration::from_secs(60) },
         on_unknown: None,
         chance: 0.5,

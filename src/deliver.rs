@@ -22,7 +22,7 @@ use crate::store::notifications::Delivery;
 use crate::tenant::{Tenant, Tenants};
 use crate::writer::{Events, Finished, LoadOp, Op, ReportOp, Writer};
 
-pub use compose::{ComposeError, OUTSIDE_WINDOW, compose, form, render, with_name};
+pub use compose::{ComposeError, OUTSIDE_WINDOW, compose, form, render, sms_cost, with_name};
 pub use fallback::Around;
 
 type LaneMap = HashMap<TenantId, HashMap<Arc<str>, Arc<Lane>>>;

@@ -28,6 +28,8 @@ pub mod json;
 pub mod lane;
 /// THE entrance: a request becomes notifications, or is refused with every reason at once.
 pub mod notify;
+/// The words by which a person leaves a tenant's marketing.
+pub mod opt_out;
 /// Which channels exist, through which providers; the sandbox.
 pub mod plugins;
 /// Quiet hours: when marketing may go out.

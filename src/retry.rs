@@ -41,6 +41,8 @@ pub struct Attempted {
     pub retry_after: Option<Duration>,
     /// This attempt was itself the one retry after an unknown outcome.
     pub after_unknown: bool,
+    /// An earlier one may have been taken for all that is known: then this one's refusal is no word about it.
+    pub unresolved: bool,
     pub repeat: Repeat,
     pub on_unknown: Option<OnUnknown>,
     /// From 0 to 1: where in the jitter's range the delay falls.
@@ -80,9 +82,12 @@ pub fn backoff(tries: u32, chance: f64) -> Duration {
 pub fn next(a: &Attempted) -> Next {
     match a.outcome {
         Outcome::Accepted => Next::Sent,
+        Outcome::Rejected if a.unresolved => Next::Hold,
         Outcome::Rejected => Next::GiveUp(None),
         Outcome::NotSent | Outcome::Throttled => match again(a) {
+            Some(at) if a.unresolved => Next::ResolveAt(at),
             Some(at) => Next::RetryAt(at),
+            None if a.unresolved => Next::Hold,
             None => Next::GiveUp(Some("attempts_exhausted")),
         },
         Outcome::Unknown => unknown(a),
@@ -100,19 +105,18 @@ fn again(a: &Attempted) -> Option<Timestamp> {
 }
 
 fn unknown(a: &Attempted) -> Next {
-    match a.on_unknown {
-        Some(OnUnknown::Fail) => return Next::GiveUp(Some("unknown_outcome")),
-        Some(OnUnknown::Hold) => return Next::Hold,
-        _ => {}
+    if a.on_unknown == Some(OnUnknown::Fail) {
+        return Next::GiveUp(Some("unknown_outcome"));
     }
-    if let Some(until) = a.repeat.key_holds_until {
+    let held = a.on_unknown == Some(OnUnknown::Hold);
+    if let Some(until) = a.repeat.key_holds_until.filter(|_| !held) {
         // A repeat does no harm while the provider remembers the key.
         return match again(a) {
             Some(at) if at < until => Next::ResolveAt(at),
             _ => Next::Hold,
         };
     }
-    let wanted = a.on_unknown == Some(OnUnknown::Retry) || a.category == Category::Transactional;
+    let wanted = a.on_unknown == Some(OnUnknown::Retry) || (a.category == Category::Transactional && !held);
     // A look-up costs nobody anything, so it is worth one even where no retry would follow.
     if (wanted || a.repeat.lookup) && !a.after_unknown {
         Next::ResolveAt(a.now.plus(a.repeat.wait))
@@ -145,6 +149,7 @@ mod tests {
             now: NOW,
             retry_after: None,
             after_unknown: false,
+            unresolved: false,
             repeat: Repeat { key_holds_until: None, lookup: false, wait: Duration::from_secs(60) },
             on_unknown: None,
             chance: 1.0,
@@ -185,9 +190,26 @@ mod tests {
     }
 
     #[test]
+    fn what_may_have_been_taken_goes_no_other_way() {
+        let a = Attempted { after_unknown: true, unresolved: true, ..attempted(Outcome::Rejected) };
+        assert_eq!(next(&a), Next::Hold);
+        let later = Attempted { outcome: Outcome::Throttled, ..a };
+        assert_eq!(next(&later), Next::ResolveAt(NOW.plus(Duration::from_secs(5))));
+        assert_eq!(next(&Attempted { tries: 8, ..later }), Next::Hold);
+        // Known not to have been taken, it is like any other.
+        assert_eq!(next(&Attempted { unresolved: false, ..a }), Next::GiveUp(None));
+    }
+
+    #[test]
     fn the_tenant_may_want_it_otherwise() {
         let a = attempted(Outcome::Unknown);
-        assert_eq!(next(&Attempted { on_unknown: Some(OnUnknown::Hold), ..a }), Next::Hold);
+        let held = Attempted { on_unknown: Some(OnUnknown::Hold), ..a };
+        assert_eq!(next(&held), Next::Hold);
+        // To ask is no retry.
+        let asked = Attempted { repeat: Repeat { lookup: true, ..a.repeat }, ..held };
+        assert_eq!(next(&asked), Next::ResolveAt(NOW.plus(Duration::from_secs(60))));
+        let keyed = Attempted { repeat: Repeat { key_holds_until: Some(Timestamp(i64::MAX)), ..a.repeat }, ..held };
+        assert_eq!(next(&keyed), Next::Hold);
         let fail = Attempted { on_unknown: Some(OnUnknown::Fail), ..a };
         assert_eq!(next(&fail), Next::GiveUp(Some("unknown_outcome")));
         let retry = Attempted { on_unknown: Some(OnUnknown::Retry), category: Category::Marketing, ..a };

@@ -35,10 +35,9 @@ pub fn fold_accents(text: &str) -> String {
     folded
 }
 
-/// The text without its accents, where that saves a segment.
-pub fn cheaper(text: String) -> String {
-    let folded = fold_accents(&text);
-    if segments(&folded).segments < segments(&text).segments { folded } else { text }
+/// Whether a text costs less without its accents.
+pub fn folding_saves(text: &str) -> bool {
+    segments(&fold_accents(text)).segments < segments(text).segments
 }
 
 /// Segments needed when a character is never split between two (an escape pair, a surrogate pair).

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use bytes::Bytes;
-use plugin_api::{AddressKind, ApprovedForm, Attachment, Host, Message};
+use plugin_api::{Action, AddressKind, ApprovedForm, Attachment, Host, Message, with_actions};
 use serde_json::Value;
 
 use crate::clock::Timestamp;
@@ -25,6 +25,14 @@ pub struct ComposeError {
 
 /// Only an approved form may be sent now, and there is none.
 pub const OUTSIDE_WINDOW: &str = "outside_whatsapp_window";
+
+/// The channel whose messages are paid for by length.
+const SMS: &str = "sms";
+
+/// What a message costs, where that depends on its text: here the actions are a part of it.
+pub fn sms_cost(channel: &str, text: &str, actions: &[Action]) -> Option<sms::Segments> {
+    (channel == SMS).then(|| sms::segments(&with_actions(text, actions)))
+}
 
 /// The largest attachment that is fetched.
 const LARGEST: usize = 10 * 1024 * 1024;
@@ -81,7 +89,7 @@ pub async fn compose(
         text: rendered.text,
         html: rendered.html,
         headers: rendered.headers,
-        actions: content.actions.clone(),
+        actions: rendered.actions,
         attachments,
         data: Arc::clone(&content.data),
         attempt: d.attempts.max(1),
@@ -175,6 +183,7 @@ pub struct Text {
     pub text: String,
     pub html: Option<String>,
     pub headers: Vec<(String, String)>,
+    pub actions: Vec<Action>,
 }
 
 /// Renders content for one recipient on one channel; also what `dryRun` shows.
@@ -188,8 +197,12 @@ pub async fn render(
     now: Timestamp,
 ) -> Result<Text, ComposeError> {
     let mut rendered = parts(tenant, account, channel, branch, recipient, content, now).await?;
-    if channel == "sms" && tenant.levels(branch).find(|s| s.accent_folding.as_ref()).is_some_and(|f| *f.value) {
-        rendered.text = sms::cheaper(rendered.text);
+    let folds = || tenant.levels(branch).find(|s| s.accent_folding.as_ref()).is_some_and(|f| *f.value);
+    if channel == SMS && folds() && sms::folding_saves(&with_actions(&rendered.text, &rendered.actions)) {
+        rendered.text = sms::fold_accents(&rendered.text);
+        for action in &mut rendered.actions {
+            action.title = sms::fold_accents(&action.title);
+        }
     }
     Ok(rendered)
 }
@@ -205,7 +218,8 @@ async fn parts(
 ) -> Result<Text, ComposeError> {
     let name = match &content.body {
         Body::Message(text) => {
-            return Ok(Text { subject: None, text: text.clone(), html: None, headers: vec![] });
+            let actions = content.actions.clone();
+            return Ok(Text { subject: None, text: text.clone(), html: None, headers: vec![], actions });
         }
         Body::Content(literal) => {
             let provider = &account.provider;
@@ -214,6 +228,7 @@ async fn parts(
                 text: literal.text.clone(),
                 html: literal.html.clone().filter(|_| provider.html),
                 headers: literal.headers.iter().map(|(k, v)| (k.clone(), v.clone())).collect(),
+                actions: content.actions.clone(),
             });
         }
         Body::Template(name) => name,
@@ -231,7 +246,8 @@ async fn parts(
         detail: e.to_string(),
         passing: false,
     })?;
-    Ok(Text { subject: rendered.subject, text: rendered.text, html: rendered.html, headers: vec![] })
+    let actions = content.actions.clone();
+    Ok(Text { subject: rendered.subject, text: rendered.text, html: rendered.html, headers: vec![], actions })
 }
 
 /// `clientName` defaults to the recipient's name.

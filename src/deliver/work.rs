@@ -8,7 +8,7 @@ use futures_util::FutureExt;
 use plugin_api::{Hint, Lookup, Message, Receipt, SendError};
 use tokio::sync::oneshot;
 
-use super::{Around, Engine, How, compose};
+use super::{Around, Engine, How, compose, sms_cost};
 use crate::clock::{Steps, Timestamp};
 use crate::content::Content;
 use crate::error::{Error, Result};
@@ -120,6 +120,9 @@ async fn attempt(engine: &Arc<Engine>, lane: &Arc<Lane>, d: &mut Delivery, how: 
     if !opened && !lane.state().may_retry(d, now) {
         return Ok(Ended::Later(now.plus(Duration::from_secs_f64(3.0 + 6.0 * rand::random::<f64>()))));
     }
+    let after_unknown = d.status == Status::Unknown;
+    // One that knows the message by its key answers for both attempts.
+    let mut unresolved = after_unknown && account.provider.idempotency.is_none();
     let content = content(engine, d).await?;
     let known = tenant.known(&engine.db, account, d, now).await?;
     let mut message =
@@ -130,7 +133,9 @@ async fn attempt(engine: &Arc<Engine>, lane: &Arc<Lane>, d: &mut Delivery, how: 
                 if !opened && !open(engine, account, d, now).await? {
                     return Ok(Ended::Quiet);
                 }
-                return refused(engine, &tenant, account, d, SendError::not_sent(e.reason, e.detail), false, now).await;
+                let calling = Calling { after_unknown, unresolved, patience: None };
+                let error = SendError::not_sent(e.reason, e.detail);
+                return refused(engine, &tenant, account, d, error, &calling, now).await;
             }
             Err(e) => return give_up(engine, &tenant, d, Around::Channel, e.reason, Some(e.detail), now).await,
         };
@@ -140,10 +145,9 @@ async fn attempt(engine: &Arc<Engine>, lane: &Arc<Lane>, d: &mut Delivery, how: 
             return give_up(engine, &tenant, d, Around::Account, "account_unusable", Some(e.to_string()), now).await;
         }
     };
-    let after_unknown = d.status == Status::Unknown;
-    if after_unknown && account.provider.idempotency.is_none() {
+    if unresolved {
         let looked = if account.provider.unknown.lookup {
-            let since = d.attempt_began_at.unwrap_or(d.created_at);
+            let since = d.step_began_at.unwrap_or(d.created_at);
             channel.lookup(&message, since.to_system()).await
         } else {
             Lookup::Undecided
@@ -151,9 +155,10 @@ async fn attempt(engine: &Arc<Engine>, lane: &Arc<Lane>, d: &mut Delivery, how: 
         if let Lookup::Found { message_id } = looked {
             return found(engine, d, message_id, now).await;
         }
+        unresolved = looked != Lookup::NotFound;
         let on_unknown = tenant.on_unknown(&d.channel, d.branch.as_deref());
-        if !retry::may_repeat(d.category, on_unknown, looked == Lookup::NotFound) {
-            return hold(engine, d, now).await;
+        if !retry::may_repeat(d.category, on_unknown, !unresolved) {
+            return hold(engine, d, "the provider could not say", now).await;
         }
     }
     if !opened && !open(engine, account, d, now).await? {
@@ -163,7 +168,7 @@ async fn attempt(engine: &Arc<Engine>, lane: &Arc<Lane>, d: &mut Delivery, how: 
     message.attempt = d.attempts;
     message.began_at = d.step_began_at.unwrap_or(now).to_system();
     let patience = patience(engine, &tenant, account, d, &content);
-    call(engine, &tenant, account, channel.as_ref(), d, &message, Calling { after_unknown, patience }).await
+    call(engine, &tenant, account, channel.as_ref(), d, &message, Calling { after_unknown, unresolved, patience }).await
 }
 
 /// Opens the attempt: after this, and only after this, the provider may be called.
@@ -187,6 +192,8 @@ async fn open(engine: &Engine, account: &Account, d: &mut Delivery, now: Timesta
 struct Calling {
     /// This is the one retry after an unknown outcome.
     after_unknown: bool,
+    /// And the attempt before may have been taken.
+    unresolved: bool,
     /// How long to wait for a report of delivery before the next channel is tried.
     patience: Option<Duration>,
 }
@@ -238,28 +245,29 @@ async fn call(
     // Names that tenants give would make the metrics grow without end.
     let label = if tenant.channels.is_own(&d.channel) { "own".to_owned() } else { d.channel.to_string() };
     metrics::counter!("recado_deliveries_total", "channel" => label, "outcome" => outcome.as_str()).increment(1);
+    let cost = sms_cost(&d.channel, &message.text, &message.actions);
     tracing::info!(
         tenant.id = %d.tenant, notification.id = %d.id, channel = %d.channel, provider = %account.provider.name,
         attempt = d.attempts, outcome = outcome.as_str(), reason, duration_ms = watch.elapsed().as_millis() as u64,
-        "attempt"
+        encoding = cost.map(|c| c.encoding), segments = cost.map(|c| c.segments), "attempt"
     );
     match sent {
         Ok(receipt) => {
             let due = calling.patience.map(|patience| now.plus(patience));
-            accepted(engine, account, d, message, receipt, due, now).await
+            let told = cost.map(|c| ("segments", format!("{} of {}, {} units", c.segments, c.encoding, c.units)));
+            let sent = Finished { due_at: due, event: told, ..Finished::bare(d.clone(), Status::Sent, now) };
+            accepted(engine, account, message, receipt, sent).await
         }
-        Err(error) => refused(engine, tenant, account, d, error, calling.after_unknown, now).await,
+        Err(error) => refused(engine, tenant, account, d, error, &calling, now).await,
     }
 }
 
 async fn accepted(
     engine: &Engine,
     account: &Account,
-    d: &Delivery,
     message: &Message,
     receipt: Receipt,
-    due_at: Option<Timestamp>,
-    now: Timestamp,
+    finished: Finished,
 ) -> Result<Ended> {
     let captured = (account.provider.name == crate::plugins::SANDBOX).then(|| {
         Box::new(Captured {
@@ -270,13 +278,11 @@ async fn accepted(
         })
     });
     let finished = Finished {
-        status: Status::Sent,
-        due_at,
         message_id: receipt.message_id.clone(),
         attempt: Some(AttemptRecord {
             provider: account.provider.name.clone(),
             outcome: Outcome::Accepted,
-            began_at: d.attempt_began_at.unwrap_or(now),
+            began_at: finished.delivery.attempt_began_at.unwrap_or(finished.at),
             http_status: receipt.http_status,
             message_id: receipt.message_id,
             reason: None,
@@ -284,7 +290,7 @@ async fn accepted(
         }),
         remember: receipt.remember.map(|memory| (account.key.clone(), memory)),
         captured,
-        ..Finished::bare(d.clone(), Status::Sent, now)
+        ..finished
     };
     engine.writer.send(Op::Finish(Box::new(finished))).await;
     Ok(Ended::Called { outcome: Outcome::Accepted, misconfigured: false, retry_after: None })
@@ -296,7 +302,7 @@ async fn refused(
     account: &Account,
     d: &Delivery,
     error: SendError,
-    after_unknown: bool,
+    calling: &Calling,
     now: Timestamp,
 ) -> Result<Ended> {
     let outcome = Outcome::from(error.failure);
@@ -307,7 +313,8 @@ async fn refused(
         step_began_at: d.step_began_at.unwrap_or(now),
         now,
         retry_after: error.retry_after,
-        after_unknown,
+        after_unknown: calling.after_unknown,
+        unresolved: calling.unresolved,
         repeat: repeat(account, d, now),
         on_unknown: tenant.on_unknown(&d.channel, d.branch.as_deref()),
         chance: rand::random(),
@@ -356,6 +363,7 @@ async fn interrupted(engine: &Engine, tenant: &Tenant, d: &Delivery, now: Timest
         now,
         retry_after: None,
         after_unknown: false,
+        unresolved: false,
         repeat: account.map_or(none, |account| repeat(account, d, now)),
         on_unknown: tenant.on_unknown(&d.channel, d.branch.as_deref()),
         chance: rand::random(),
@@ -424,6 +432,9 @@ async fn give_up(
     detail: Option<String>,
     now: Timestamp,
 ) -> Result<Ended> {
+    if d.status == Status::Unknown {
+        return hold(engine, d, reason, now).await;
+    }
     let mut finished = decide(engine, tenant, d, ways, Next::GiveUp(Some(reason)), reason, now);
     if d.status == Status::Sending {
         finished.attempt = Some(AttemptRecord {
@@ -466,6 +477,9 @@ async fn refusal(engine: &Engine, tenant: &Tenant, d: &Delivery, opened: bool) -
 
 /// The person does not want it here: the next channel, or the end.
 async fn unwanted(engine: &Engine, tenant: &Tenant, d: &Delivery, reason: &str, now: Timestamp) -> Result<Ended> {
+    if d.status == Status::Unknown {
+        return hold(engine, d, reason, now).await;
+    }
     let Some(next) = engine.next_step(tenant, d, Around::Channel) else {
         return settle(engine, d, Status::Suppressed, reason, now).await;
     };
@@ -502,10 +516,12 @@ async fn found(engine: &Engine, d: &Delivery, message_id: Option<String>, now: T
     Ok(Ended::Quiet)
 }
 
-async fn hold(engine: &Engine, d: &Delivery, now: Timestamp) -> Result<Ended> {
+/// Nobody can say whether the provider took it, and nothing is tried again, for this reason. Another channel might tell
+/// the person twice.
+async fn hold(engine: &Engine, d: &Delivery, why: &str, now: Timestamp) -> Result<Ended> {
     let finished = Finished {
         reason: Some("held".into()),
-        event: Some(("held", "nobody can say whether the provider took it".into())),
+        event: Some(("held", format!("nobody can say whether the provider took it: {why}"))),
         ..Finished::bare(d.clone(), Status::Unknown, now)
     };
     engine.writer.send(Op::Finish(Box::new(finished))).await;

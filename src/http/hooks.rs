@@ -17,6 +17,7 @@ use crate::app::App;
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::hook::Hook;
+use crate::opt_out;
 use crate::status::Status;
 use crate::store::callbacks::{InboundRow, Report, find_by_message};
 use crate::tenant::Account;
@@ -80,10 +81,21 @@ async fn take(app: &App, channel: &str, token: &str, request: Request) -> Result
     for event in received.events {
         add(app, &hook, account, event, &mut events).await?;
     }
+    // What a provider took for an opt-out itself it has also answered.
+    let left = |address: &str| events.opt_outs.iter().any(|left| left.address == address);
+    for message in &mut events.inbound {
+        message.opts_out = opt_out::is_meant(channel, &message.body) && !left(&message.sender);
+    }
+    let leaving: Vec<_> = events.inbound.iter().filter(|m| m.opts_out).map(|m| m.sender.clone()).collect();
     if !(events.reports.is_empty() && events.inbound.is_empty() && events.opt_outs.is_empty()) {
         let (reply, stored) = oneshot::channel();
         app.engine.writer.send(Op::Report(ReportOp { events, kept: false, reply })).await;
         stored.await.map_err(|_| Error::Internal("the writer ended".into()))??;
+    }
+    for phone in leaving {
+        if let Err(e) = opt_out::confirm(app, &tenant, &hook, phone).await {
+            tracing::warn!(tenant.id = %hook.tenant, channel, error = %e, "an opt-out could not be confirmed");
+        }
     }
     Ok(answer(received.answer))
 }
@@ -157,6 +169,7 @@ async fn add(app: &App, hook: &Hook, account: &Account, event: Event, events: &m
                 notification_id,
                 happened_at: at(message.at),
                 received_at: now,
+                opts_out: false,
             });
         }
         Event::OptOut(left) => events.opt_outs.push(OptedOut {

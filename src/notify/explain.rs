@@ -9,10 +9,9 @@ use utoipa::ToSchema;
 use crate::app::App;
 use crate::clock::Timestamp;
 use crate::content::Content;
-use crate::deliver::{OUTSIDE_WINDOW, form, render};
+use crate::deliver::{OUTSIDE_WINDOW, form, render, sms_cost};
 use crate::error::{Error, Result};
 use crate::settings::{Levels, Resolved};
-use crate::sms;
 use crate::standing::Standing;
 use crate::store::notifications::{Delivery, NewNotification};
 use crate::tenant::{Account, Tenant};
@@ -92,10 +91,8 @@ pub async fn explain(app: &App, tenant: &Tenant, draft: &Draft) -> Result<DryRun
             let text = render(tenant, account, channel, branch, &d.recipient, &draft.content, now)
                 .await
                 .map_err(|e| Error::refused("template-invalid", e.detail))?;
-            let cost = (channel == "sms").then(|| {
-                let counted = sms::segments(&text.text);
-                SmsCost { encoding: counted.encoding, segments: counted.segments }
-            });
+            let cost = sms_cost(channel, &text.text, &text.actions)
+                .map(|counted| SmsCost { encoding: counted.encoding, segments: counted.segments });
             steps.push(Step {
                 channel: channel.clone(),
                 content: StepContent { subject: text.subject, text: text.text, html: text.html },

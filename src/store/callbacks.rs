@@ -46,6 +46,8 @@ pub struct InboundRow {
     pub notification_id: Option<String>,
     pub happened_at: Timestamp,
     pub received_at: Timestamp,
+    /// The person wants no more marketing. Not stored: it takes effect with the message, once.
+    pub opts_out: bool,
 }
 
 /// Keeps a report until its message is known.

@@ -54,7 +54,11 @@ impl Task {
             }
         }
         for message in &op.events.inbound {
-            receive(conn, message).await?;
+            if receive(conn, message).await? && message.opts_out {
+                let (tenant, address) = (message.tenant.clone(), message.sender.clone());
+                let left = OptedOut { tenant, address, category: "marketing", reason: "unsubscribed".to_owned() };
+                suppress(conn, &left, &message.channel, told, now).await?;
+            }
         }
         for left in &op.events.opt_outs {
             suppress(conn, left, "provider", told, now).await?;
@@ -116,10 +120,10 @@ impl Task {
     }
 }
 
-/// Stores a message that a person sent, once.
-async fn receive(conn: &mut AnyConnection, message: &InboundRow) -> StoreResult<()> {
+/// Stores a message that a person sent; false if it is there already.
+async fn receive(conn: &mut AnyConnection, message: &InboundRow) -> StoreResult<bool> {
     if !callbacks::insert_inbound(&mut *conn, message).await? {
-        return Ok(());
+        return Ok(false);
     }
     if let Some(id) = &message.notification_id {
         let event_id = format!("{}:replied", message.message_id);
@@ -127,7 +131,7 @@ async fn receive(conn: &mut AnyConnection, message: &InboundRow) -> StoreResult<
         let at = message.happened_at;
         callbacks::insert_reply(conn, answered, &event_id, message.action.as_deref(), at).await?;
     }
-    Ok(())
+    Ok(true)
 }
 
 async fn suppress(

@@ -35,7 +35,7 @@ on_each_store!(f10_f11_f14_f17_a_broken_call_is_unknown_and_repeated_under_the_s
     for (fault, taken) in [
         (Fault::CutAfterRequest(Cut::Reset), 1),
         (Fault::CutAfterRequest(Cut::Close), 1),
-        (Fault::CutInside { at: 300, how: Cut::Reset }, 0),
+        (Fault::CutInside(Cut::Reset), 0),
         (Fault::Swallow, 1),
         (error(500), 0),
         (error(502), 0),

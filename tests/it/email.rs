@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use recado::clock::Timestamp;
 use serde_json::{Value, json};
 
 use crate::support::{MailServer, Shop, TestApp};
@@ -121,6 +122,35 @@ on_each_store!(a_second_attempt_sends_the_same_bytes, PUBLIC, async |app: TestAp
     assert!(path(&mails[0]).len() > 30, "its content asked for the link");
     assert_eq!(header(&mails[0], "Date"), Some("Mon, 02 Mar 2026 15:00:00 +0000"));
 });
+
+// The row of e-mail in the table of the unknown outcome; the others stand in `unknown.rs`.
+on_each_store!(
+    an_unconfirmed_mail_is_sent_again_after_a_quarter_of_an_hour_and_marketing_is_held,
+    async |app: TestApp| {
+        let server = MailServer::start(1).await;
+        let shop = shop_at(&app, &server).await;
+        let mut mail = json!({"type": "note", "channel": "email", "message": "Hola", "to": {"email": "ana@x.example"}});
+        let id = shop.send(&mail).await;
+        app.deliver_due().await;
+        let due = Timestamp::parse(shop.find(&id).await["dueAt"].as_str().unwrap()).unwrap();
+        assert_eq!(due.since(app.now()), Duration::from_mins(15));
+        app.advance(Duration::from_mins(15).saturating_sub(Duration::from_millis(1))).await;
+        assert_eq!((shop.status(&id).await.as_str(), server.mails().len()), ("unknown", 1));
+        app.advance(Duration::from_millis(1)).await;
+        assert_eq!((shop.status(&id).await.as_str(), server.mails().len()), ("sent", 2));
+        let ids: Vec<_> = server.mails().iter().map(|m| header(m, "Message-ID").unwrap().to_owned()).collect();
+        assert_eq!(ids[0], ids[1]);
+
+        let server = MailServer::start(1).await;
+        let shop = shop_at(&app, &server).await;
+        mail["category"] = json!("marketing");
+        let id = shop.send(&mail).await;
+        app.deliver_due().await;
+        assert_eq!(shop.find(&id).await["dueAt"], Value::Null);
+        app.advance(24 * HALF_HOUR).await;
+        assert_eq!((shop.status(&id).await.as_str(), server.mails().len()), ("unknown", 1));
+    }
+);
 
 on_each_store!(b43_an_account_sends_only_from_addresses_its_tenant_or_branch_may_use, async |app: TestApp| {
     let server = MailServer::start(0).await;

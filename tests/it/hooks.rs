@@ -1,15 +1,21 @@
 //! What providers report, from their door to the notification.
 
+use std::future::IntoFuture;
 use std::time::Duration;
 
-use plugin_sms::double::Twilio;
+use futures_util::future::join_all;
+use plugin_api::Callback;
+use plugin_sms::double::{Twilio, Vonage};
 use plugin_whatsapp::double::{MetaDouble, Template};
+use recado::clock::Timestamp;
 use serde_json::{Value, json};
 use sqlx::Row;
 
-use crate::support::{Shop, TestApp, hello};
+use crate::support::{Shop, TestApp, TestStore, hello};
 
 const ANA: &str = "+523312345678";
+/// Providers report only to a server that they can reach.
+const PUBLIC: &[(&str, &str)] = &[("RECADO_SERVER__PUBLIC_URL", "https://recado.example")];
 
 /// With WhatsApp at Meta's double and everything else in the sandbox.
 async fn shop_with(app: &TestApp, meta: &MetaDouble) -> (Shop, String) {
@@ -141,8 +147,7 @@ on_each_store!(b72_the_same_message_of_a_person_is_stored_once, async |app: Test
     app.deliver_due().await;
     let written = meta.writes(ANA, json!({"type": "text", "text": {"body": "Hola"}}));
     let callback = meta.callback(&hook, &[written]);
-    let many = (0..50).map(|_| async { app.take(&callback).await.status });
-    futures_util::future::join_all(many).await;
+    join_all((0..50).map(|_| async { app.take(&callback).await })).await;
     assert_eq!(stored(&app, "inbound_messages").await, 1);
     assert_eq!(shop.status(&id).await, "sent");
 });
@@ -151,12 +156,21 @@ on_each_store!(b70_b73_b74_b77_nobody_else_reports, async |app: TestApp| {
     let meta = MetaDouble::start().await;
     let (shop, hook) = shop_with(&app, &meta).await;
     let mut forged = meta.callback(&hook, &[meta.writes(ANA, json!({"type": "text", "text": {"body": "Hola"}}))]);
-    forged.body = [&forged.body[..], b" "].concat().into();
+    // The same JSON, written anew.
+    let anew: Value = serde_json::from_slice(&forged.body).unwrap();
+    let genuine = std::mem::replace(&mut forged.body, serde_json::to_vec_pretty(&anew).unwrap().into());
+    app.hear(&forged).await.is_problem(401, "bad-signature");
+    forged.body = genuine;
+    forged.headers.insert("x-hub-signature-256", format!("sha256={}", "0".repeat(64)).parse().unwrap());
     app.hear(&forged).await.is_problem(401, "bad-signature");
     forged.headers.remove("x-hub-signature-256");
     app.hear(&forged).await.is_problem(401, "bad-signature");
     assert_eq!(stored(&app, "inbound_messages").await, 0);
-    assert_eq!(app.take(&meta.signed_bytes(&hook, b"rubbish".to_vec())).await.text(), "");
+    for odd in
+        ["rubbish", "", "[]", "{}", r#"{"object": "user", "entry": [{"changes": [{"field": "moons", "value": 5}]}]}"#]
+    {
+        assert_eq!(app.take(&meta.signed_bytes(&hook, odd.into())).await.text(), "", "{odd}");
+    }
     app.hear(&meta.verification(&hook, "wrong", "1158201444")).await.is_problem(403, "forbidden");
     let known = meta.verification(&hook, MetaDouble::VERIFY_TOKEN, "1158201444");
     assert_eq!(app.take(&known).await.text(), "1158201444");
@@ -165,9 +179,173 @@ on_each_store!(b70_b73_b74_b77_nobody_else_reports, async |app: TestApp| {
     app.hear(&elsewhere).await.is_problem(404, "not-found");
     elsewhere.url = hook.replace("/hooks/", "/hooks/x");
     app.hear(&elsewhere).await.is_problem(404, "not-found");
+    // A token that nobody gave out.
+    elsewhere.url = format!("{}x", &hook[..hook.len() - 1]);
+    app.hear(&elsewhere).await.is_problem(404, "not-found");
     shop.delete("/v1/channels/whatsapp").await;
     app.hear(&known).await.is_problem(404, "not-found");
 });
+
+on_each_store!(b71_a_signature_of_another_time_is_refused, PUBLIC, async |app: TestApp| {
+    let vonage = Vonage::start().await;
+    let shop = app.shop().await;
+    shop.set("sms", json!({"provider": "vonage", "settings": Value::Object(vonage.settings().0)})).await;
+    let hook = shop.hook("sms").await;
+    for (apart, stored_then) in [(301, 0), (-301, 0), (300, 1), (-300, 1)] {
+        let at = Timestamp(app.now().0 + apart * 1000).to_system();
+        let heard = app.hear(&vonage.inbound(&hook, "523312345678", "Hola", at)).await;
+        if stored_then == 0 {
+            heard.is_problem(401, "stale-signature");
+        } else {
+            assert_eq!(heard.status, 200, "{apart}: {}", heard.text());
+        }
+        assert_eq!(stored(&app, "inbound_messages").await, stored_then, "{apart}");
+    }
+});
+
+on_each_store!(b75_a_callback_has_a_size, async |app: TestApp| {
+    let meta = MetaDouble::start().await;
+    let (_, hook) = shop_with(&app, &meta).await;
+    let large = format!("{{\"object\": \"{}\"}}", "x".repeat(3 << 20));
+    app.hear(&meta.signed_bytes(&hook, large.into_bytes())).await.is_problem(413, "body-too-large");
+    ana_writes(&app, &meta, &hook).await;
+    assert_eq!(stored(&app, "inbound_messages").await, 1);
+});
+
+on_each_store!(b76_our_own_message_coming_back_starts_nothing, async |app: TestApp| {
+    let meta = MetaDouble::start().await;
+    let (shop, hook) = shop_with(&app, &meta).await;
+    // As Meta tells what was sent from the same number by other means.
+    let echo = json!({"messaging_product": "whatsapp", "metadata": {"display_phone_number": "523330000000",
+        "phone_number_id": MetaDouble::PHONE_NUMBER_ID}, "message_echoes": [{"from": "523330000000",
+        "to": "523312345678", "id": "wamid.ECHO", "timestamp": "1753900100", "type": "text", "text": {"body": "BAJA"}}]});
+    let body = json!({"object": "whatsapp_business_account", "entry": [{"id": MetaDouble::WABA_ID,
+        "changes": [{"field": "smb_message_echoes", "value": echo}]}]});
+    assert_eq!(app.take(&meta.signed_bytes(&hook, body.to_string().into_bytes())).await.text(), "");
+    app.deliver_due().await;
+    assert_eq!((stored(&app, "inbound_messages").await, meta.sent().len()), (0, 0));
+    assert_eq!(shop.get("/v1/notifications").await.expect(200)["items"], json!([]));
+});
+
+/// What stands in the way of messages to Ana, by category.
+async fn suppressed(shop: &Shop) -> Vec<(String, String, String)> {
+    let listed = shop.get("/v1/suppressions").await.expect(200);
+    let text = |row: &Value, field: &str| row[field].as_str().unwrap().to_owned();
+    let rows = listed["items"].as_array().unwrap().iter().filter(|row| row["address"] == ANA);
+    rows.map(|row| (text(row, "category"), text(row, "reason"), text(row, "source"))).collect()
+}
+
+on_each_store!(a_person_who_writes_baja_gets_no_more_marketing_and_is_told_so_once, async |app: TestApp| {
+    let meta = MetaDouble::start().await;
+    let (shop, hook) = shop_with(&app, &meta).await;
+    let says = |text: &str| meta.callback(&hook, &[meta.writes(ANA, json!({"type": "text", "text": {"body": text}}))]);
+    app.take(&says("cancelar")).await;
+    app.take(&says("quiero la baja de precio")).await;
+    app.deliver_due().await;
+    assert_eq!((suppressed(&shop).await, meta.sent().len()), (vec![], 0));
+
+    let gone = says("¡Baja!");
+    for round in 0..3 {
+        join_all((0..10).map(|_| async { app.take(&gone).await })).await;
+        app.deliver_due().await;
+        assert_eq!(suppressed(&shop).await, [("marketing".into(), "unsubscribed".into(), "whatsapp".into())]);
+        assert_eq!(meta.sent().len(), 1, "round {round}");
+    }
+    app.take(&says("STOP")).await;
+    app.deliver_due().await;
+    let told = meta.sent();
+    assert_eq!(told.len(), 1);
+    assert_eq!(told[0]["text"]["body"], "Listo: ya no recibe promociones. Los avisos de sus citas siguen llegando.");
+
+    let mut promotion = to_ana(json!(["whatsapp", "sms"]));
+    promotion["category"] = json!("marketing");
+    let refused = shop.notify(&promotion).await;
+    assert_eq!(refused["notifications"][0]["status"], "suppressed");
+    let id = shop.send(&to_ana(json!(["whatsapp"]))).await;
+    app.deliver_due().await;
+    assert_eq!(shop.status(&id).await, "sent");
+    // Who was let in again is not put out again by a callback that comes once more.
+    assert_eq!(shop.delete(&format!("/v1/suppressions/{}", ANA.replace('+', "%2B"))).await.status, 204);
+    app.take(&gone).await;
+    assert_eq!(suppressed(&shop).await, []);
+});
+
+on_each_store!(what_a_provider_takes_for_an_opt_out_itself_has_no_second_effect, PUBLIC, async |app: TestApp| {
+    let twilio = Twilio::start().await;
+    let shop = app.shop().await;
+    shop.set("sms", json!({"provider": "twilio", "settings": Value::Object(twilio.settings().0)})).await;
+    let hook = shop.hook("sms").await;
+    app.take(&twilio.inbound(&hook, ANA, "STOP")).await;
+    app.deliver_due().await;
+    assert_eq!(suppressed(&shop).await, [("all".into(), "unsubscribed".into(), "provider".into())]);
+    assert_eq!(shop.get("/v1/notifications").await.expect(200)["items"], json!([]), "Twilio has answered");
+    // A word that Twilio does not know is ours.
+    shop.delete(&format!("/v1/suppressions/{}", ANA.replace('+', "%2B"))).await.expect(204);
+    app.take(&twilio.inbound(&hook, ANA, "Alto")).await;
+    assert_eq!(suppressed(&shop).await, [("marketing".into(), "unsubscribed".into(), "sms".into())]);
+    twilio.inbound(&hook, ANA, "START");
+    app.deliver_due().await;
+    assert_eq!(twilio.sent().len(), 1);
+});
+
+/// Reports as a provider sends them that is not sure of being heard: each ten times, in no order.
+fn many_times(meta: &MetaDouble, hook: &str, message: &str) -> Vec<Callback> {
+    let states = ["read", "delivered", "sent"];
+    (0..30).map(|n| meta.callback(hook, &[meta.status(message, states[n * 7 % 3])])).collect()
+}
+
+/// Both nodes hear everything at the same moment.
+async fn both_hear(nodes: [&TestApp; 2], callbacks: &[Callback]) {
+    let heard = nodes.into_iter().flat_map(|node| callbacks.iter().map(|callback| node.hear(callback).into_future()));
+    for answer in join_all(heard).await {
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f38_two_nodes_that_hear_the_same_at_once_come_to_one_end() {
+    let Some(store) = TestStore::postgres().await else { return };
+    let app = TestApp::with(store, &[]).await;
+    let meta = MetaDouble::start().await;
+    let (shop, hook) = shop_with(&app, &meta).await;
+    ana_writes(&app, &meta, &hook).await;
+    let node = app.another_node().await;
+    let mut ids = Vec::new();
+    for early in [false, true] {
+        let id = shop.send(&to_ana(json!(["whatsapp"]))).await;
+        app.deliver_due().await;
+        let message = shop.find(&id).await["messageId"].as_str().unwrap().to_owned();
+        let callbacks = many_times(&meta, &hook, &message);
+        if early {
+            // As if the provider were faster than our commit.
+            let forget = "update notifications set message_id = null, status = 'sending' where notification_id = $1";
+            sqlx::query(forget).bind(&id).execute(&app.app.db.pool).await.unwrap();
+            both_hear([&app, &node], &callbacks).await;
+            assert_eq!(stored(&app, "reports").await, 3, "each state is kept once");
+            let know = "update notifications set message_id = $2, status = 'sent' where notification_id = $1";
+            sqlx::query(know).bind(&id).bind(&message).execute(&app.app.db.pool).await.unwrap();
+            tokio::join!(app.deliver_due(), node.deliver_due());
+        } else {
+            both_hear([&app, &node], &callbacks).await;
+        }
+        ids.push((id, callbacks));
+    }
+    for (id, callbacks) in &ids {
+        // A terminal status never moves back, whoever hears it once more.
+        both_hear([&app, &node], callbacks).await;
+        assert_eq!(shop.status(id).await, "read");
+        let told = events(&shop, id).await;
+        for status in ["sent", "delivered", "read"] {
+            assert_eq!(told.iter().filter(|e| *e == status).count(), 1, "{status}: {told:?}");
+        }
+    }
+    let written = meta.callback(&hook, &[meta.writes(ANA, json!({"type": "text", "text": {"body": "Baja"}}))]);
+    both_hear([&app, &node], &vec![written; 10]).await;
+    tokio::join!(app.deliver_due(), node.deliver_due());
+    assert_eq!((stored(&app, "reports").await, stored(&app, "inbound_messages").await), (0, 2));
+    assert_eq!((suppressed(&shop).await.len(), meta.sent().len()), (1, 3), "told once");
+    node.close().await;
+}
 
 on_each_store!(outside_the_window_another_channel_is_taken_and_an_answer_opens_it, async |app: TestApp| {
     let meta = MetaDouble::start().await;
@@ -227,28 +405,24 @@ async fn outside_the_window_the_approved_form_goes_out() {
     assert_eq!(sent["template"]["components"][0]["parameters"][1]["text"], "2:00 PM");
 }
 
-on_each_store!(
-    a_text_message_is_delivered_by_twilios_word,
-    &[("RECADO_SERVER__PUBLIC_URL", "https://recado.example")],
-    async |app: TestApp| {
-        let twilio = Twilio::start().await;
-        let shop = app.shop().await;
-        shop.set("sms", json!({"provider": "twilio", "settings": Value::Object(twilio.settings().0)})).await;
-        let id = shop.send(&hello()).await;
-        app.deliver_due().await;
-        let message = shop.find(&id).await["messageId"].as_str().unwrap().to_owned();
-        app.take(&twilio.report(&message, "delivered", None)).await;
-        assert_eq!(shop.status(&id).await, "delivered");
-        let dead = shop.send(&hello()).await;
-        app.deliver_due().await;
-        let message = shop.find(&dead).await["messageId"].as_str().unwrap().to_owned();
-        app.take(&twilio.report(&message, "undelivered", Some(30_005))).await;
-        assert_eq!(shop.status(&dead).await, "failed");
-        // The number does not exist: nobody writes to it again.
-        let again = shop.notify(&hello()).await;
-        assert_eq!(again["notifications"][0]["status"], "suppressed");
-    }
-);
+on_each_store!(a_text_message_is_delivered_by_twilios_word, PUBLIC, async |app: TestApp| {
+    let twilio = Twilio::start().await;
+    let shop = app.shop().await;
+    shop.set("sms", json!({"provider": "twilio", "settings": Value::Object(twilio.settings().0)})).await;
+    let id = shop.send(&hello()).await;
+    app.deliver_due().await;
+    let message = shop.find(&id).await["messageId"].as_str().unwrap().to_owned();
+    app.take(&twilio.report(&message, "delivered", None)).await;
+    assert_eq!(shop.status(&id).await, "delivered");
+    let dead = shop.send(&hello()).await;
+    app.deliver_due().await;
+    let message = shop.find(&dead).await["messageId"].as_str().unwrap().to_owned();
+    app.take(&twilio.report(&message, "undelivered", Some(30_005))).await;
+    assert_eq!(shop.status(&dead).await, "failed");
+    // The number does not exist: nobody writes to it again.
+    let again = shop.notify(&hello()).await;
+    assert_eq!(again["notifications"][0]["status"], "suppressed");
+});
 
 on_each_store!(an_account_at_fault_hands_over_to_the_next_one, async |app: TestApp| {
     let twilio = Twilio::start().await;

@@ -23,5 +23,6 @@ mod state_machine;
 mod store;
 mod templates;
 mod tenants_are_apart;
+mod unknown;
 mod webhook;
 mod whatsapp;

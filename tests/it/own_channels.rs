@@ -281,6 +281,22 @@ on_each_store!(an_upload_that_is_not_in_order_leaves_nothing, async |app: TestAp
         ),
         (
             "pager",
+            changed("script", request, "json: #{id: sleep(1)"),
+            "plugin-invalid",
+            "/script",
+            "script_invalid",
+            "sleep",
+        ),
+        (
+            "pager",
+            changed("script", "fn request(", "import \"x\" as y;\nfn request("),
+            "plugin-invalid",
+            "/script",
+            "script_invalid",
+            "import",
+        ),
+        (
+            "pager",
             changed("script", "fn outcome(response, message)", "fn outcome(response)"),
             "plugin-invalid",
             "/script",

@@ -1,6 +1,5 @@
 //! Marked secrets in every credential, and then a search for the marks in everything that comes out.
 
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::http::Method;
@@ -10,10 +9,8 @@ use plugin_api::conformance::{Behaviour, HttpDouble};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpListener;
-use tracing_subscriber::fmt::MakeWriter;
-use tracing_subscriber::prelude::*;
 
-use crate::support::{JWT_SECRET, OPERATOR_KEY, Shop, TestApp, TestStore, dump, hello};
+use crate::support::{JWT_SECRET, Log, OPERATOR_KEY, Shop, TestApp, TestStore, dump, hello, on_one_thread};
 
 const MARKS: [&str; 6] = [
     "canary-chatwoot-token",
@@ -27,28 +24,6 @@ const MARKS: [&str; 6] = [
 
 /// Signs mail in tests and nowhere else.
 const DKIM_KEY: &str = include_str!("../../plugins/email/tests/it/keys/ed25519.pem");
-
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl std::io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Log {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        self.clone()
-    }
-}
 
 /// What came out, and where.
 #[derive(Default)]
@@ -90,11 +65,6 @@ async fn mail_server() -> u16 {
     port
 }
 
-/// On one thread, so that the log of other tests stays out of it, and theirs has none of it.
-fn on_one_thread(test: impl Future<Output = ()>) {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test);
-}
-
 #[test]
 fn p35_marked_secrets_come_out_nowhere_on_sqlite() {
     on_one_thread(async { search(TestStore::sqlite()).await });
@@ -111,9 +81,7 @@ fn p35_marked_secrets_come_out_nowhere_on_postgres() {
 
 async fn search(store: TestStore) {
     let log = Log::default();
-    let filter = tracing_subscriber::EnvFilter::new("trace");
-    let layer = tracing_subscriber::fmt::layer().with_writer(log.clone()).with_ansi(false);
-    let _capture = tracing_subscriber::registry().with(filter).with(layer).set_default();
+    let _capture = log.capture("trace");
     let folder = store.folder.path().to_owned();
     let app = TestApp::with(store, &[]).await;
     let shop = Shop::bare(&app, "Salón Uno").await;
@@ -226,7 +194,7 @@ async fn search(store: TestStore) {
         out.0.push((file.display().to_string(), String::from_utf8_lossy(&bytes).into_owned()));
     }
     app.close().await;
-    let log = String::from_utf8_lossy(&log.0.lock().unwrap()).into_owned();
+    let log = log.text();
     assert!(log.contains("attempt") && log.contains("TRACE"), "the log was captured");
     out.0.push(("the log".into(), log));
 

@@ -1,10 +1,12 @@
 //! What every channel must do, whoever wrote it: a plugin's tests hand a [`Harness`] to [`run`]. Beside it, a provider
 //! double for HTTP and a proxy that breaks connections at a chosen point.
 
+mod breaks;
 mod contract;
 mod double;
 mod proxy;
 mod suite;
+mod tls;
 mod wire;
 
 use std::net::SocketAddr;
@@ -16,10 +18,12 @@ use crate::net::Guard;
 use crate::{Action, Failure, Host, Message, Plugin, Recipient, Settings};
 
 pub use crate::manifest::manifest_faults;
+pub use breaks::NOBODY;
 pub use contract::Contract;
 pub use double::{HttpDouble, HttpHarness, Reply};
 pub use proxy::{Cut, Fault, Proxy, Then};
 pub use suite::run;
+pub use tls::{Authority, Leaf};
 pub use wire::Seen;
 
 /// What a provider double can be told to do with the next requests that would make a message.
@@ -32,7 +36,7 @@ pub enum Behaviour {
     Unauthorized,
     /// Asks to come back later, perhaps saying in how many seconds.
     Throttle(Option<u64>),
-    /// Breaks with this status.
+    /// Accepts, and then breaks with this status.
     ServerError(u16),
     /// Accepts, in an answer that means nothing.
     Rubbish,
@@ -75,6 +79,14 @@ impl Behaviour {
         Self::Redirect(308),
     ];
 
+    /// The message is made, whatever the caller gets to know of it.
+    pub fn takes(self) -> bool {
+        match self {
+            Self::Accept | Self::ServerError(_) | Self::Rubbish | Self::CutBody | Self::CutHead | Self::Silence => true,
+            Self::Refuse | Self::Unauthorized | Self::Throttle(_) | Self::Redirect(_) => false,
+        }
+    }
+
     /// What most channels must make of it.
     pub fn usual(self) -> Expected {
         match self {
@@ -98,6 +110,11 @@ pub trait Harness: Send + Sync {
 
     /// Where the double listens.
     fn address(&self) -> SocketAddr;
+
+    /// The double of a provider that speaks HTTP: its channel is tried behind the proxy as well.
+    fn http(&self) -> Option<&HttpDouble> {
+        None
+    }
 
     /// Tells the double what to do from now on.
     fn behave(&self, behaviour: Behaviour);

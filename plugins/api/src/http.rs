@@ -10,7 +10,8 @@ use std::time::{Duration, SystemTime};
 
 use bytes::{Bytes, BytesMut};
 pub use reqwest::Method;
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use rustls::{ClientConfig, RootCertStore};
 use tokio::time::{Instant, timeout_at};
 pub use url::Url;
 
@@ -34,6 +35,26 @@ const PING_LIMIT: Duration = Duration::from_secs(10);
 /// A `Retry-After` beyond this is taken as this.
 const RETRY_AFTER_LIMIT: Duration = Duration::from_hours(24);
 
+/// Headers that are the connection's own: whoever describes a request leaves them out.
+const CONNECTIONS_OWN: [&str; 11] = [
+    "connection",
+    "content-length",
+    "expect",
+    "host",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// Whether a header belongs to the connection, not to the request.
+pub fn is_connections_own(name: &HeaderName) -> bool {
+    CONNECTIONS_OWN.contains(&name.as_str())
+}
+
 /// Cheap to clone; connections are shared by all clones.
 #[derive(Clone)]
 pub struct Http {
@@ -46,6 +67,9 @@ pub struct Http {
 /// the sandbox need not spend.
 #[derive(Default)]
 struct Clients {
+    /// Whom to trust instead of the system's authorities: tests have one of their own.
+    #[cfg(feature = "testing")]
+    trusted: Option<RootCertStore>,
     /// https on its own port.
     public: OnceLock<reqwest::Client>,
     /// https on unusual ports: connects to nothing but the operator's `allow`.
@@ -59,6 +83,7 @@ struct Clients {
 pub struct Request<'a> {
     http: &'a Http,
     request: reqwest::Request,
+    deadline: Instant,
 }
 
 /// The provider's answer. The head is whole; the body may be cut.
@@ -77,19 +102,37 @@ impl Http {
         Self { clients: Arc::default(), guard, timeout }
     }
 
+    /// Believes these authorities instead of the system's.
+    #[cfg(feature = "testing")]
+    pub fn trusting(authorities: RootCertStore, guard: Arc<Guard>, timeout: Duration) -> Self {
+        let clients = Clients { trusted: Some(authorities), ..Clients::default() };
+        Self { clients: clients.into(), guard, timeout }
+    }
+
+    fn trust(&self) -> ClientConfig {
+        #[cfg(feature = "testing")]
+        if let Some(authorities) = &self.clients.trusted {
+            return tls::only(authorities.clone());
+        }
+        tls::config()
+    }
+
     fn client(&self, url: &Url) -> &reqwest::Client {
-        let Clients { public, inside, plain } = &*self.clients;
+        let Clients { public, inside, plain, .. } = &*self.clients;
         if url.scheme() == "http" {
-            plain.get_or_init(|| self.build(tls::none(), Resolver::only_inside(Arc::clone(&self.guard))))
+            // The client wants a configuration, and plain http trusts nobody.
+            plain.get_or_init(|| {
+                self.build(tls::only(RootCertStore::empty()), Resolver::only_inside(Arc::clone(&self.guard)))
+            })
         } else if Guard::only_inside(url) {
-            inside.get_or_init(|| self.build(tls::config(), Resolver::only_inside(Arc::clone(&self.guard))))
+            inside.get_or_init(|| self.build(self.trust(), Resolver::only_inside(Arc::clone(&self.guard))))
         } else {
-            public.get_or_init(|| self.build(tls::config(), Resolver::new(Arc::clone(&self.guard))))
+            public.get_or_init(|| self.build(self.trust(), Resolver::new(Arc::clone(&self.guard))))
         }
     }
 
     #[expect(clippy::disallowed_methods, reason = "the one place that makes clients")]
-    fn build(&self, tls: rustls::ClientConfig, resolver: Resolver) -> reqwest::Client {
+    fn build(&self, tls: ClientConfig, resolver: Resolver) -> reqwest::Client {
         let builder = reqwest::Client::builder()
             .tls_backend_preconfigured(tls)
             .redirect(reqwest::redirect::Policy::none())
@@ -109,7 +152,8 @@ impl Http {
 
     /// A request to an address whose literal host passes the guard; names are judged when they resolve.
     pub fn request(&self, method: Method, url: &Url) -> Request<'_> {
-        Request { http: self, request: reqwest::Request::new(method, url.clone()) }
+        let request = reqwest::Request::new(method, url.clone());
+        Request { http: self, request, deadline: Instant::now() + self.timeout }
     }
 
     pub fn get(&self, url: &Url) -> Request<'_> {
@@ -146,6 +190,11 @@ impl Request<'_> {
         self
     }
 
+    /// Ends the call at this moment, should its own time last longer. An answer whose head has come by then is one.
+    pub fn by(self, deadline: Instant) -> Self {
+        Self { deadline: self.deadline.min(deadline), ..self }
+    }
+
     /// Makes the call, once.
     pub async fn send(self) -> Result<Answer, SendError> {
         self.send_reading(BODY_LIMIT).await
@@ -153,10 +202,9 @@ impl Request<'_> {
 
     /// As [`Request::send`], for something to be fetched rather than said: reads up to `limit` bytes of the body.
     pub async fn send_reading(self, limit: usize) -> Result<Answer, SendError> {
-        let Self { http, request } = self;
+        let Self { http, request, deadline } = self;
         http.guard.check_literal(request.url())?;
         let client = http.client(request.url());
-        let deadline = Instant::now() + http.timeout;
         let mut response = match timeout_at(deadline, client.execute(request)).await {
             Err(_) => return Err(SendError::unknown("timeout", "no answer in time")),
             Ok(Err(e)) => return Err(transport_error(&e)),
@@ -205,6 +253,21 @@ impl Answer {
             httpdate::parse_http_date(value).ok()?.duration_since(SystemTime::now()).unwrap_or_default()
         };
         Some(after.min(RETRY_AFTER_LIMIT))
+    }
+}
+
+impl Answer {
+    /// A moment of our clock as the provider's clock showed it, judged by the date of this answer, which just came; two
+    /// seconds earlier, for what the rounding of both may lose. What they list by their time is compared with it.
+    #[expect(clippy::disallowed_methods, reason = "the provider's clock is a real one")]
+    pub fn by_their_clock(&self, ours: SystemTime) -> SystemTime {
+        let now = SystemTime::now();
+        let date = self.headers.get(DATE).and_then(|date| httpdate::parse_http_date(date.to_str().ok()?).ok());
+        let shifted = match date.unwrap_or(now).duration_since(now) {
+            Ok(ahead) => ours.checked_add(ahead),
+            Err(behind) => ours.checked_sub(behind.duration()),
+        };
+        shifted.and_then(|time| time.checked_sub(Duration::from_secs(2))).unwrap_or(SystemTime::UNIX_EPOCH)
     }
 }
 

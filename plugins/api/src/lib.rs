@@ -13,6 +13,7 @@ pub mod http;
 mod manifest;
 pub mod net;
 mod outcome;
+mod secrets;
 mod settings;
 
 #[cfg(feature = "testing")]
@@ -30,6 +31,7 @@ pub use manifest::{
     AddressKind, Idempotency, Limits, Manifest, ManifestError, Provider, Setting, SettingKind, Unknown, manifest_faults,
 };
 pub use outcome::{Failure, Hint, Lookup, Receipt, SendError, quotable};
+pub use secrets::{Secrets, address_and_form, is_hmac};
 pub use settings::{Settings, SettingsError, base_url};
 
 /// What a plugin folder supplies: a channel, through one or more providers.
@@ -128,13 +130,18 @@ pub struct Message {
 impl Message {
     /// The text, with the actions as a numbered list for channels without buttons.
     pub fn text_with_actions(&self) -> String {
-        let mut out = self.text.clone();
-        for (n, action) in self.actions.iter().enumerate() {
-            out.push_str(if n == 0 { "\n\n" } else { "\n" });
-            let _ = write!(out, "{}. {}", n + 1, action.title);
-        }
-        out
+        with_actions(&self.text, &self.actions)
     }
+}
+
+/// A text followed by its actions as a numbered list.
+pub fn with_actions(text: &str, actions: &[Action]) -> String {
+    let mut out = text.to_owned();
+    for (n, action) in actions.iter().enumerate() {
+        out.push_str(if n == 0 { "\n\n" } else { "\n" });
+        let _ = write!(out, "{}. {}", n + 1, action.title);
+    }
+    out
 }
 
 /// Who a message is for. Addresses are normalised: `phone` is E.164 with the plus.

@@ -36,6 +36,7 @@ enum Vice {
     CallsThemAllRefused,
     SaysNothingOfOddAnswers,
     ChecksByWriting,
+    CallsWhatBrokeUnsent,
 }
 
 struct Test(Manifest, Vice);
@@ -66,7 +67,10 @@ impl Channel for Account {
         if self.vice == Vice::TriesAgain && answer.as_ref().is_ok_and(|a| a.status == 500) {
             answer = self.http.post(&self.url).json(&message.text).send().await;
         }
-        let answer = answer?;
+        let answer = answer.map_err(|e| match self.vice {
+            Vice::CallsWhatBrokeUnsent => SendError { failure: Failure::NotSent, ..e },
+            _ => e,
+        })?;
         answer.outcome().map_err(|mut e| {
             match self.vice {
                 Vice::TellsTheToken => e.detail = format!("{} did not work", self.token),
@@ -89,19 +93,13 @@ impl Channel for Account {
 }
 
 async fn try_with(vice: Vice) {
-    run(&HttpHarness {
-        plugin: Box::new(Test(Manifest::parse("test", MANIFEST).unwrap(), vice)),
-        provider: "test",
-        double: HttpDouble::start().await,
-        settings: |at: SocketAddr| {
-            [("url".to_owned(), json!(format!("http://{at}/"))), ("token".to_owned(), json!("token-canary"))]
-                .into_iter()
-                .collect()
-        },
-        unusual: vec![],
-        check_proves_credentials: true,
-    })
-    .await;
+    let plugin = Box::new(Test(Manifest::parse("test", MANIFEST).unwrap(), vice));
+    let settings = |at: SocketAddr| {
+        [("url".to_owned(), json!(format!("http://{at}/"))), ("token".to_owned(), json!("token-canary"))]
+            .into_iter()
+            .collect()
+    };
+    run(&HttpHarness::new(plugin, "test", HttpDouble::start().await, settings)).await;
 }
 
 #[tokio::test]
@@ -143,6 +141,12 @@ async fn an_unflagged_cut_is_found() {
 #[should_panic(expected = "check makes no message")]
 async fn a_check_that_writes_is_found() {
     try_with(Vice::ChecksByWriting).await;
+}
+
+#[tokio::test]
+#[should_panic(expected = "F11 a reset inside the request: must be Unknown, was NotSent")]
+async fn a_broken_connection_taken_lightly_is_found() {
+    try_with(Vice::CallsWhatBrokeUnsent).await;
 }
 
 #[test]

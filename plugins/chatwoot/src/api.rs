@@ -1,11 +1,14 @@
 //! Chatwoot's requests, one function each. Look-ups answer with what was found or with an error that is already
 //! "certainly no message"; the two requests that make a message hand back the raw answer.
 
+use std::time::SystemTime;
+
 use http::HeaderName;
 use plugin_api::SendError;
 use plugin_api::http::{Answer, Http, Method, Request};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use crate::account::Account;
 use crate::errors;
@@ -42,8 +45,8 @@ pub(crate) struct Posted {
 pub(crate) struct Page {
     pub(crate) messages: Vec<Posted>,
     pub(crate) whole: bool,
-    /// The server's clock, in Unix seconds.
-    pub(crate) now: Option<u64>,
+    /// The given moment, by the server's clock.
+    pub(crate) since: SystemTime,
 }
 
 #[derive(Debug, Deserialize)]
@@ -132,7 +135,12 @@ impl Api {
     }
 
     /// Up to twenty messages before the given one, or the newest; `None` if the conversation is gone.
-    pub(crate) async fn messages(&self, conversation: u64, before: Option<u64>) -> Result<Option<Page>, SendError> {
+    pub(crate) async fn messages(
+        &self,
+        conversation: u64,
+        before: Option<u64>,
+        since: SystemTime,
+    ) -> Result<Option<Page>, SendError> {
         let mut url = self.account.account_url(&format!("/conversations/{conversation}/messages"));
         url.set_query(before.map(|id| format!("before={id}")).as_deref());
         let answer = match look_up(self.authorized(self.http.request(Method::GET, &url))).await {
@@ -140,19 +148,22 @@ impl Api {
             answer => answer?,
         };
         let (messages, whole) = partial::items(&answer.body, "payload");
-        let date = answer.headers.get("date").and_then(|v| v.to_str().ok());
-        let now = date.and_then(|d| httpdate::parse_http_date(d).ok()).map(crate::lookup::unix);
-        Ok(Some(Page { messages, whole, now }))
+        Ok(Some(Page { messages, whole, since: answer.by_their_clock(since) }))
     }
 
     /// Makes a message.
-    pub(crate) async fn post_message(&self, conversation: u64, message: &Value) -> Result<Answer, SendError> {
-        self.post(&format!("/conversations/{conversation}/messages"), message).send().await
+    pub(crate) async fn post_message(
+        &self,
+        conversation: u64,
+        message: &Value,
+        by: Instant,
+    ) -> Result<Answer, SendError> {
+        self.post(&format!("/conversations/{conversation}/messages"), message).by(by).send().await
     }
 
     /// Makes a message, inside a new conversation.
-    pub(crate) async fn post_conversation(&self, conversation: &Value) -> Result<Answer, SendError> {
-        self.post("/conversations", conversation).send().await
+    pub(crate) async fn post_conversation(&self, conversation: &Value, by: Instant) -> Result<Answer, SendError> {
+        self.post("/conversations", conversation).by(by).send().await
     }
 
     fn get(&self, path: &str) -> Request<'_> {

@@ -148,15 +148,12 @@ impl ChatwootChannel {
     /// The one request that makes a message.
     async fn write(&self, message: &Message, there: &Memory, started: Instant) -> Result<Receipt, SendError> {
         let body = content(&there.inbox, message);
-        let request = async {
-            match there.conversation_id {
-                Some(id) => self.api.post_message(id, &with_type(body)).await,
-                None => self.api.post_conversation(&self.conversation(message, there, body)).await,
-            }
+        let by = started + self.timeout;
+        let answer = match there.conversation_id {
+            Some(id) => self.api.post_message(id, &with_type(body), by).await,
+            None => self.api.post_conversation(&self.conversation(message, there, body), by).await,
         };
-        let answer = tokio::time::timeout_at(started + self.timeout, request)
-            .await
-            .unwrap_or_else(|_| Err(SendError::unknown("timeout", "no answer in time")))
+        let answer = answer
             .and_then(|answer| errors::judge(&answer).map(|()| answer))
             .map_err(|e| e.remember(there.to_value()))?;
         Ok(receipt(message, there, &answer))

@@ -4,7 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use plugin_api::{Lookup, Message, SendError};
 
-use crate::api::{Page, Posted};
+use crate::api::Posted;
 use crate::channel::ChatwootChannel;
 use crate::memory::Memory;
 
@@ -54,8 +54,8 @@ async fn in_conversation(
 ) -> Result<Option<Lookup>, SendError> {
     let mut before = None;
     for _ in 0..PAGES {
-        let Some(page) = channel.api.messages(conversation, before).await? else { return Ok(None) };
-        let earliest = by_their_clock(&page, since);
+        let Some(page) = channel.api.messages(conversation, before, since).await? else { return Ok(None) };
+        let earliest = unix(page.since);
         if let Some(found) = page.messages.iter().find(|m| m.created_at >= earliest && is(m, message)) {
             return Ok(Some(Lookup::Found { message_id: Some(found.id.to_string()) }));
         }
@@ -68,15 +68,6 @@ async fn in_conversation(
         }
     }
     Ok(Some(Lookup::Undecided))
-}
-
-/// The moment of the attempt on the server's clock, whose date comes with the answer; two seconds for what the
-/// rounding of both may lose.
-#[expect(clippy::disallowed_methods, reason = "compared with the server's real time")]
-fn by_their_clock(page: &Page, since: SystemTime) -> u64 {
-    let ours = unix(SystemTime::now());
-    let ahead = page.now.map_or(0, |theirs| theirs.cast_signed() - ours.cast_signed());
-    unix(since).saturating_add_signed(ahead).saturating_sub(2)
 }
 
 fn is(posted: &Posted, message: &Message) -> bool {

@@ -96,9 +96,9 @@ impl<V: Vendor> Shared<V> {
         match behaviour {
             Behaviour::Unauthorized => self.vendor.refusal(behaviour, makes),
             Behaviour::Refuse | Behaviour::Throttle(_) if makes => self.vendor.refusal(behaviour, makes),
-            Behaviour::ServerError(_) | Behaviour::Redirect(_) if makes => None,
+            Behaviour::Redirect(_) if makes => None,
             // Taken, in an answer that the server breaks or makes meaningless.
-            Behaviour::Rubbish | Behaviour::CutBody | Behaviour::CutHead | Behaviour::Silence if makes => {
+            _ if makes && behaviour != Behaviour::Accept => {
                 self.vendor.answer(seen);
                 None
             }

@@ -3,7 +3,6 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use chrono::{DateTime, NaiveDateTime};
-use plugin_api::http::Answer;
 
 /// `Tue, 28 Jul 2026 15:00:00 +0000`: Twilio.
 pub(crate) fn rfc2822(text: &str) -> Option<SystemTime> {
@@ -26,31 +25,10 @@ pub(crate) fn unix(text: &str) -> Option<SystemTime> {
     UNIX_EPOCH.checked_add(Duration::from_secs(text.parse().ok()?))
 }
 
-/// A moment of our clock as the vendor's clock showed it, judged by the date of an answer that just came; two seconds
-/// earlier, for what the rounding of both may lose.
-pub(crate) fn by_their_clock(answer: &Answer, ours: SystemTime) -> SystemTime {
-    let now = now();
-    let shifted = match date(answer).unwrap_or(now).duration_since(now) {
-        Ok(ahead) => ours.checked_add(ahead),
-        Err(behind) => ours.checked_sub(behind.duration()),
-    };
-    shifted.and_then(|time| time.checked_sub(Duration::from_secs(2))).unwrap_or(UNIX_EPOCH)
-}
-
 /// How long ago a moment of our clock was.
-pub(crate) fn age(ours: SystemTime) -> Duration {
-    now().duration_since(ours).unwrap_or_default()
-}
-
-/// When an answer was given, by its own account.
-fn date(answer: &Answer) -> Option<SystemTime> {
-    let date = answer.headers.get(http::header::DATE)?.to_str().ok()?;
-    httpdate::parse_http_date(date).ok()
-}
-
 #[expect(clippy::disallowed_methods, reason = "look-ups are about the vendor's real time")]
-fn now() -> SystemTime {
-    SystemTime::now()
+pub(crate) fn age(ours: SystemTime) -> Duration {
+    SystemTime::now().duration_since(ours).unwrap_or_default()
 }
 
 #[cfg(test)]

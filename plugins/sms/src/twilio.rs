@@ -13,11 +13,11 @@ use http::HeaderValue;
 use http::header::AUTHORIZATION;
 use plugin_api::http::{Answer, Http, Request, Url};
 use plugin_api::{
-    Callback, Channel, Host, Lookup, Message, Receipt, Received, Refused, SendError, Settings, SettingsError,
+    Callback, Channel, Host, Lookup, Message, Receipt, Received, Refused, Secrets, SendError, Settings, SettingsError,
 };
 use serde::Deserialize;
 
-use crate::account::{Base, Secrets};
+use crate::account::Base;
 use crate::sender::Sender;
 use crate::{answer, basic, form};
 

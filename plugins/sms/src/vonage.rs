@@ -10,11 +10,13 @@ use async_trait::async_trait;
 use http::HeaderValue;
 use http::header::AUTHORIZATION;
 use plugin_api::http::{Answer, Http};
-use plugin_api::{Callback, Channel, Host, Message, Receipt, Received, Refused, SendError, Settings, SettingsError};
+use plugin_api::{
+    Callback, Channel, Host, Message, Receipt, Received, Refused, Secrets, SendError, Settings, SettingsError,
+};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::account::{Base, Secrets};
+use crate::account::Base;
 use crate::sender::Sender;
 use crate::{answer, basic, form, phone};
 

@@ -8,7 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
-use plugin_api::http::{Answer, Http, Method, Url};
+use plugin_api::http::{Answer, Http, Method, Url, is_connections_own};
 use plugin_api::{
     Action, Channel, Hint, Host, Manifest, Message, Plugin, Receipt, Recipient, SendError, Settings, SettingsError,
 };
@@ -18,21 +18,6 @@ use sign::Signer;
 static MANIFEST: LazyLock<Manifest> = LazyLock::new(|| {
     Manifest::parse("plugins/webhook/plugin.toml", include_str!("../plugin.toml")).expect("a test reads it too")
 });
-
-/// The connection's own headers, and those that say what is ours to say.
-const NOT_FOR_SETTINGS: [&str; 11] = [
-    "connection",
-    "content-length",
-    "expect",
-    "host",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
 
 pub fn plugin() -> Box<dyn Plugin> {
     Box::new(Webhook)
@@ -151,7 +136,7 @@ fn outcome(answer: &Answer) -> Result<(), SendError> {
 fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), SettingsError> {
     let wrong = |code, detail| SettingsError::new(format!("headers.{name}"), code, detail);
     let parsed = HeaderName::try_from(name).map_err(|_| wrong("malformed", "is not a header name"))?;
-    if NOT_FOR_SETTINGS.contains(&parsed.as_str()) || parsed.as_str().starts_with("webhook-") {
+    if is_connections_own(&parsed) || parsed.as_str().starts_with("webhook-") {
         return Err(wrong("header_not_allowed", "is set by the connection or the signature; remove it"));
     }
     let value = HeaderValue::from_str(value).map_err(|_| wrong("malformed", "has a value no header can carry"))?;

@@ -35,14 +35,11 @@ async fn answering(status: u16) -> (HttpDouble, Arc<dyn Channel>) {
 
 #[tokio::test]
 async fn it_conforms() {
+    let double = HttpDouble::start().await;
     run(&HttpHarness {
-        plugin: plugin_webhook::plugin(),
-        provider: "webhook",
-        double: HttpDouble::start().await,
-        settings,
-        unusual: vec![],
         // Receivers check signatures on POST, which would deliver.
         check_proves_credentials: false,
+        ..HttpHarness::new(plugin_webhook::plugin(), "webhook", double, settings)
     })
     .await;
 }

@@ -3,7 +3,6 @@
 mod form;
 mod meta;
 mod phone;
-mod secrets;
 mod twilio;
 
 #[cfg(feature = "testing")]

@@ -1,7 +1,7 @@
 //! What a script asks for, as a request: read, filled in with secrets, held against the list of hosts.
 
 use http::{HeaderName, HeaderValue};
-use plugin_api::http::{Answer, Http, Method, Url};
+use plugin_api::http::{Answer, Http, Method, Url, is_connections_own};
 use plugin_api::net::Guard;
 use plugin_api::{Hint, SendError};
 use serde_json::{Map, Value, json};
@@ -9,21 +9,6 @@ use serde_json::{Map, Value, json};
 use super::hosts::Hosts;
 use super::outcome::{only, text_of};
 use crate::script::Secrets;
-
-/// The connection's own headers.
-const NOT_FOR_SCRIPTS: [&str; 11] = [
-    "connection",
-    "content-length",
-    "expect",
-    "host",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
 
 const FIELDS: [&str; 7] = ["method", "url", "headers", "query", "json", "form", "body"];
 
@@ -194,7 +179,7 @@ fn pairs(what: &str, given: Option<Value>, secrets: &Secrets) -> Result<Vec<(Str
 
 fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), String> {
     let parsed = HeaderName::try_from(name).map_err(|_| format!("headers: \"{name}\" is not a header's name"))?;
-    if NOT_FOR_SCRIPTS.contains(&parsed.as_str()) {
+    if is_connections_own(&parsed) {
         return Err(format!("headers: {name} is the connection's own; leave it out"));
     }
     let value = HeaderValue::from_str(value).or_else(|_| {

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use plugin_api::net::Names;
+use plugin_sms::double::Twilio;
+use plugin_whatsapp::double::MetaDouble;
 
 use super::*;
 
@@ -114,6 +116,54 @@ async fn b53_a_name_is_judged_by_every_address_it_has() {
     let door = door().await;
     refuses(&door, &["https://private.example/", "https://both.example/"], "address").await;
     save(&door, "https://public.example/").await.expect(200);
+    door.still_works().await;
+}
+
+/// What is true of the plainest channel's address is true of every other's, a script's and a mail server's too.
+#[tokio::test(flavor = "multi_thread")]
+async fn b49_to_b57_hold_for_every_address_that_a_channel_is_given() {
+    let door = door().await;
+    let nowhere = "127.0.0.1:1".parse().unwrap();
+    let twilio = Value::Object(Twilio::settings_at(nowhere).0);
+    let meta = Value::Object(MetaDouble::settings(nowhere).0);
+    let chatwoot = json!({"accountId": 1, "inboxId": 9, "apiAccessToken": "made-up-token"});
+    let telegram = json!({"token": "1:made-up-token", "chatId": "-1001"});
+    for (channel, provider, mut settings) in [
+        ("sms", "twilio", twilio),
+        ("whatsapp", "meta", meta),
+        ("chatwoot", "chatwoot", chatwoot),
+        ("telegram", "telegram", telegram),
+    ] {
+        for (url, code) in [
+            ("https://0x7f000001/", "address"),
+            ("https://[::ffff:127.0.0.1]/", "address"),
+            ("https://169.254.169.254/", "address"),
+            ("https://both.example/", "address"),
+            ("https://x.localhost/", "host"),
+            ("http://public.example/", "scheme"),
+            ("https://u:p@public.example/", "credentials"),
+            ("https://public.example:6379/", "port"),
+            ("https://a\\@b/", "malformed"),
+        ] {
+            settings["baseUrl"] = json!(url);
+            let body = json!({"provider": provider, "settings": settings});
+            let answer = door.shop.put(&format!("/v1/channels/{channel}"), &body).await;
+            answer.has_fault("url-not-allowed", "/settings/baseUrl", code);
+        }
+    }
+    for (host, code) in [
+        ("127.0.0.1", "address"),
+        ("::1", "address"),
+        ("10.0.0.1", "address"),
+        ("private.example", "address"),
+        ("metadata.google.internal", "address"),
+        ("localhost", "host"),
+        ("https://public.example", "malformed"),
+    ] {
+        let settings = json!({"host": host, "from": "citas@salon.example"});
+        let answer = door.shop.put("/v1/channels/email", &json!({"provider": "smtp", "settings": settings})).await;
+        answer.has_fault("url-not-allowed", "/settings/host", code);
+    }
     door.still_works().await;
 }
 

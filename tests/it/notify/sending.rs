@@ -34,10 +34,40 @@ on_each_store!(a_message_reaches_one_recipient_and_the_log_can_say_how, async |a
         (&json!(1), &json!("accepted"), &json!("sandbox"))
     );
     let events = texts(found["timeline"].as_array().unwrap(), "event");
-    assert_eq!(events, ["accepted", "attempt.accepted"]);
+    assert_eq!(events, ["accepted", "attempt.accepted", "segments"]);
+    assert_eq!(found["timeline"][2]["detail"], "1 of GSM-7, 4 units");
     let captured = shop.captured().await;
     assert_eq!((captured.len(), &captured[0]["text"], &captured[0]["notificationId"]), (1, &json!("Hola"), &json!(id)));
 });
+
+#[test]
+fn what_an_sms_cost_is_in_the_line_of_its_attempt_and_nowhere_on_other_channels() {
+    on_one_thread(async {
+        let log = Log::default();
+        let _capture = log.capture("recado=info");
+        let app = TestApp::sqlite().await;
+        let shop = app.shop().await;
+        let long = json!({"message": "á".repeat(71), "actions": [{"title": "Sí", "value": "yes"}]});
+        let sms = shop.send(&with(long.clone())).await;
+        let mut other = with(long);
+        other["channel"] = json!("whatsapp");
+        let other = shop.send(&other).await;
+        app.deliver_due().await;
+        let line = |id: &str| {
+            let lines = log.text();
+            let mine: Vec<_> = lines.lines().filter(|l| l.contains(id) && l.contains("attempt")).collect();
+            assert_eq!(mine.len(), 1, "one line per attempt: {lines}");
+            mine[0].to_owned()
+        };
+        assert!(line(&sms).contains("encoding=\"UCS-2\" segments=2"), "{}", line(&sms));
+        assert!(!line(&other).contains("segments"), "{}", line(&other));
+        let costs = |found: &Value| texts(found["timeline"].as_array().unwrap(), "detail").pop().unwrap();
+        assert_eq!(costs(&shop.find(&sms).await), "2 of UCS-2, 78 units");
+        let events = texts(shop.find(&other).await["timeline"].as_array().unwrap(), "event");
+        assert_eq!(events, ["accepted", "attempt.accepted"]);
+        app.close().await;
+    });
+}
 
 on_each_store!(each_of_many_recipients_gets_a_notification_of_its_own, async |app: TestApp| {
     let shop = app.shop().await;

@@ -37,12 +37,8 @@ fn both(at: SocketAddr) -> [Arc<dyn Channel>; 2] {
 #[tokio::test]
 async fn it_conforms() {
     run(&HttpHarness {
-        plugin: Box::new(twin()),
-        provider: "webhook",
-        double: HttpDouble::start().await,
-        settings,
-        unusual: vec![],
         check_proves_credentials: false,
+        ..HttpHarness::new(Box::new(twin()), "webhook", HttpDouble::start().await, settings)
     })
     .await;
 }

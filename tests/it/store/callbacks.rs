@@ -89,6 +89,7 @@ on_each_db!(a_report_moves_only_the_state_it_was_judged_by, async |db: &Db| {
 
 on_each_db!(what_a_person_wrote_is_stored_once_and_tells_when, async |db: &Db| {
     let message = |id: &str, at: Timestamp| InboundRow {
+        opts_out: false,
         tenant: "a".into(),
         account: "whatsapp#default".into(),
         message_id: id.into(),

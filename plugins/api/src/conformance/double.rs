@@ -11,8 +11,8 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 
 use super::wire::{Seen, read_request};
-use super::{Behaviour, Expected, Harness};
-use crate::{Plugin, Settings};
+use super::{Behaviour, Expected, Harness, sample_message};
+use crate::{Message, Plugin, Settings};
 
 /// A server on loopback that counts what it reads and behaves as it is told. Cheap to clone.
 #[derive(Clone)]
@@ -122,6 +122,11 @@ impl HttpDouble {
         self.0.taken.load(SeqCst)
     }
 
+    /// Whether a request is one that would make a message, or follows a redirect.
+    pub(super) fn counts(&self, seen: &Seen) -> bool {
+        (self.0.makes_message)(seen) || seen.path == "/elsewhere"
+    }
+
     async fn listen(self, listener: TcpListener) {
         while let Ok((stream, _)) = listener.accept().await {
             self.0.connections.fetch_add(1, SeqCst);
@@ -136,7 +141,7 @@ impl HttpDouble {
         let mut buffer = BytesMut::new();
         while let Some(seen) = read_request(&mut stream, &mut buffer).await? {
             let behaviour = *self.0.behaviour.lock().expect("no holder panics");
-            let counts = (self.0.makes_message)(&seen) || seen.path == "/elsewhere";
+            let counts = self.counts(&seen);
             self.count(counts, behaviour);
             let reply = (self.0.reply)(behaviour, &seen).unwrap_or_else(|| self.usual(behaviour, counts)).write();
             self.0.seen.lock().expect("no holder panics").push(seen);
@@ -153,9 +158,8 @@ impl HttpDouble {
     }
 
     fn count(&self, counts: bool, behaviour: Behaviour) {
-        let takes = [Behaviour::Accept, Behaviour::Rubbish, Behaviour::CutBody, Behaviour::CutHead, Behaviour::Silence];
         self.0.calls.fetch_add(usize::from(counts), SeqCst);
-        self.0.taken.fetch_add(usize::from(counts && takes.contains(&behaviour)), SeqCst);
+        self.0.taken.fetch_add(usize::from(counts && behaviour.takes()), SeqCst);
     }
 
     /// The plainest answer. Look-ups go well whatever happens to messages, but not with the wrong key.
@@ -180,9 +184,23 @@ pub struct HttpHarness {
     pub provider: &'static str,
     pub double: HttpDouble,
     pub settings: fn(SocketAddr) -> Settings,
+    pub message: Message,
     /// Where this channel departs from [`Behaviour::usual`].
     pub unusual: Vec<(Behaviour, Expected)>,
     pub check_proves_credentials: bool,
+}
+
+impl HttpHarness {
+    /// The usual channel, with the usual message.
+    pub fn new(
+        plugin: Box<dyn Plugin>,
+        provider: &'static str,
+        double: HttpDouble,
+        settings: fn(SocketAddr) -> Settings,
+    ) -> Self {
+        let message = sample_message(&plugin.manifest().channel);
+        Self { plugin, provider, double, settings, message, unusual: vec![], check_proves_credentials: true }
+    }
 }
 
 impl Harness for HttpHarness {
@@ -202,6 +220,10 @@ impl Harness for HttpHarness {
         self.double.address()
     }
 
+    fn http(&self) -> Option<&HttpDouble> {
+        Some(&self.double)
+    }
+
     fn behave(&self, behaviour: Behaviour) {
         self.double.behave(behaviour);
     }
@@ -212,6 +234,10 @@ impl Harness for HttpHarness {
 
     fn taken(&self) -> usize {
         self.double.taken()
+    }
+
+    fn message(&self) -> Message {
+        self.message.clone()
     }
 
     fn expects(&self, behaviour: Behaviour) -> Expected {

@@ -3,6 +3,7 @@
 use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-use super::wire::read_request;
+use super::wire::{Seen, read_head, read_request};
 
 /// What happens to the next requests.
 #[derive(Debug, Clone)]
@@ -20,8 +21,8 @@ pub enum Fault {
     Pass,
     /// The whole request is forwarded and answered; the answer is thrown away and the connection cut.
     CutAfterRequest(Cut),
-    /// Only the first bytes of the request are forwarded, then both connections are cut.
-    CutInside { at: usize, how: Cut },
+    /// Only the first half of the request is forwarded, then both connections are cut.
+    CutInside(Cut),
     /// The request is forwarded, the answer never is.
     Swallow,
     /// The answer comes one byte at a time: all of it, or only its body.
@@ -67,16 +68,30 @@ pub struct Proxy(Arc<Shared>);
 struct Shared {
     address: SocketAddr,
     upstream: SocketAddr,
+    concerns: Box<dyn Fn(&Seen) -> bool + Send + Sync>,
     fault: Mutex<Fault>,
+    hits: AtomicUsize,
+    said: AtomicUsize,
     open: watch::Sender<usize>,
 }
 
 impl Proxy {
     pub async fn start(upstream: SocketAddr) -> Self {
+        Self::concerning(upstream, |_| true).await
+    }
+
+    /// Only these requests are broken; the others pass.
+    pub async fn concerning(upstream: SocketAddr, concerns: impl Fn(&Seen) -> bool + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has a free port");
-        let address = listener.local_addr().expect("a bound listener has an address");
-        let fault = Mutex::new(Fault::Pass);
-        let proxy = Self(Arc::new(Shared { address, upstream, fault, open: watch::Sender::new(0) }));
+        let proxy = Self(Arc::new(Shared {
+            address: listener.local_addr().expect("a bound listener has an address"),
+            upstream,
+            concerns: Box::new(concerns),
+            fault: Mutex::new(Fault::Pass),
+            hits: AtomicUsize::new(0),
+            said: AtomicUsize::new(0),
+            open: watch::Sender::new(0),
+        }));
         tokio::spawn(proxy.clone().listen(listener));
         proxy
     }
@@ -101,8 +116,23 @@ impl Proxy {
         let _ = self.0.open.subscribe().wait_for(|open| *open == 0).await;
     }
 
-    fn fault(&self) -> Fault {
-        self.0.fault.lock().expect("no holder panics").clone()
+    /// How many requests were broken.
+    pub fn hits(&self) -> usize {
+        self.0.hits.load(SeqCst)
+    }
+
+    /// How many bytes of answers of its own it could get rid of.
+    pub fn said(&self) -> usize {
+        self.0.said.load(SeqCst)
+    }
+
+    fn fault_of(&self, request: &Seen) -> Fault {
+        if !(self.0.concerns)(request) {
+            return Fault::Pass;
+        }
+        let fault = self.0.fault.lock().expect("no holder panics").clone();
+        self.0.hits.fetch_add(usize::from(!matches!(fault, Fault::Pass)), SeqCst);
+        fault
     }
 
     async fn listen(self, listener: TcpListener) {
@@ -122,27 +152,28 @@ impl Proxy {
         client.set_nodelay(true)?;
         server.set_nodelay(true)?;
         let (mut request, mut answer) = (BytesMut::new(), BytesMut::new());
+        // What happens to the request under way, and to its answer.
+        let mut fault = Fault::Pass;
         loop {
-            let fault = tokio::select! {
-                ready = client.readable() => { ready?; self.fault() }
+            let head = tokio::select! {
+                head = read_head(&mut client, &mut request) => head?,
                 read = server.read_buf(&mut answer) => {
-                    if read? == 0 {
+                    if read? == 0 || !hand_on(&mut fault, &mut client, &mut answer).await? {
                         return Ok(());
                     }
-                    if self.answer(&mut client, &mut answer).await? {
-                        continue;
-                    }
-                    return Ok(());
+                    continue;
                 }
             };
-            if let Fault::CutInside { at, how } = fault {
-                while request.len() < at && client.read_buf(&mut request).await? > 0 {}
-                server.write_all(&request[..at.min(request.len())]).await?;
+            let Some((head, whole)) = head else { return Ok(()) };
+            fault = self.fault_of(&head);
+            if let Fault::CutInside(how) = fault {
+                while request.len() < whole / 2 && client.read_buf(&mut request).await? > 0 {}
+                server.write_all(&request[..request.len().min(whole / 2)]).await?;
                 return cut(client, how);
             }
             let Some(seen) = read_request(&mut client, &mut request).await? else { return Ok(()) };
             if let Fault::Say { first, then } = fault {
-                return say(client, &first, then).await;
+                return self.say(client, &first, then).await;
             }
             server.write_all(&seen.raw).await?;
             if let Fault::CutAfterRequest(how) = fault {
@@ -152,45 +183,48 @@ impl Proxy {
         }
     }
 
-    /// Hands on what the upstream said; false once the connection is of no more use.
-    async fn answer(&self, client: &mut TcpStream, answer: &mut BytesMut) -> io::Result<bool> {
-        match self.fault() {
-            Fault::Swallow => answer.clear(),
-            Fault::Drip { every, head } => {
-                let head_end = answer.windows(4).position(|w| w == b"\r\n\r\n").map_or(0, |at| at + 4);
-                let whole = answer.split_to(if head { 0 } else { head_end });
-                client.write_all(&whole).await?;
-                for byte in answer.split() {
-                    client.write_all(&[byte]).await?;
-                    tokio::select! {
-                        () = tokio::time::sleep(every) => {}
-                        // Only the end can come here: the caller waits for its answer.
-                        ready = client.readable() => { ready?; return Ok(false) }
-                    }
-                }
+    async fn say(&self, mut client: TcpStream, first: &[u8], then: Then) -> io::Result<()> {
+        let (mut from, mut to) = client.split();
+        let talk = async {
+            to.write_all(first).await?;
+            match then {
+                Then::Close => Ok(()),
+                Then::Hold => pending().await,
+                Then::Repeat(again) => loop {
+                    to.write_all(&again).await?;
+                    self.0.said.fetch_add(again.len(), SeqCst);
+                },
             }
-            _ => client.write_all_buf(answer).await?,
+        };
+        tokio::select! {
+            result = talk => result,
+            _ = from.read_u8() => Ok(()),
         }
-        Ok(true)
     }
 }
 
-async fn say(mut client: TcpStream, first: &[u8], then: Then) -> io::Result<()> {
-    let (mut from, mut to) = client.split();
-    let talk = async {
-        to.write_all(first).await?;
-        match then {
-            Then::Close => Ok(()),
-            Then::Hold => pending().await,
-            Then::Repeat(again) => loop {
-                to.write_all(&again).await?;
-            },
+/// Hands on what the upstream said; false once the connection is of no more use.
+async fn hand_on(fault: &mut Fault, client: &mut TcpStream, answer: &mut BytesMut) -> io::Result<bool> {
+    match *fault {
+        Fault::Swallow => answer.clear(),
+        Fault::Drip { every, head } => {
+            if !head {
+                let Some(end) = answer.windows(4).position(|w| w == b"\r\n\r\n") else { return Ok(true) };
+                client.write_all(&answer.split_to(end + 4)).await?;
+                *fault = Fault::Drip { every, head: true };
+            }
+            for byte in answer.split() {
+                client.write_all(&[byte]).await?;
+                tokio::select! {
+                    () = tokio::time::sleep(every) => {}
+                    // Only the end can come here: the caller waits for its answer.
+                    ready = client.readable() => { ready?; return Ok(false) }
+                }
+            }
         }
-    };
-    tokio::select! {
-        result = talk => result,
-        _ = from.read_u8() => Ok(()),
+        _ => client.write_all_buf(answer).await?,
     }
+    Ok(true)
 }
 
 fn cut(client: TcpStream, how: Cut) -> io::Result<()> {

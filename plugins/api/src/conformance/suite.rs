@@ -6,15 +6,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use serde_json::Value;
 use tokio::net::TcpListener;
 
 use super::{Behaviour, Expected, Harness, loopback_host, manifest_faults};
-use crate::{Channel, Failure, Hint, Message, Receipt, SendError};
+use crate::{Channel, Failure, Hint, Host, Message, Receipt, SendError, Settings};
 
 /// Long enough never to matter.
-const PATIENT: Duration = Duration::from_secs(20);
-/// For the one behaviour that is a time-out.
-const IMPATIENT: Duration = Duration::from_secs(1);
+pub(super) const PATIENT: Duration = Duration::from_secs(20);
+/// For what ends only by a time-out.
+pub(super) const IMPATIENT: Duration = Duration::from_secs(1);
 
 /// Runs every check, prints the list, and panics with all failures at once.
 pub async fn run(harness: &dyn Harness) {
@@ -23,14 +24,18 @@ pub async fn run(harness: &dyn Harness) {
     if suite.faults.is_empty() {
         suite.calls().await;
         suite.no_connection().await;
+        suite.no_way().await;
+        if let Some(double) = harness.http() {
+            suite.breaks(double).await;
+        }
         suite.check().await;
     }
     suite.print();
     assert!(suite.faults.is_empty(), "the channel does not conform:\n{}", suite.faults.join("\n"));
 }
 
-struct Suite<'a> {
-    harness: &'a dyn Harness,
+pub(super) struct Suite<'a> {
+    pub(super) harness: &'a dyn Harness,
     lines: Vec<String>,
     faults: Vec<String>,
     /// A well-read answer of this provider holds the message's id.
@@ -38,7 +43,7 @@ struct Suite<'a> {
 }
 
 impl Suite<'_> {
-    fn record(&mut self, what: &str, result: Result<(), String>) {
+    pub(super) fn record(&mut self, what: &str, result: Result<(), String>) {
         match result {
             Ok(()) => self.lines.push(format!("ok    {what}")),
             Err(fault) => {
@@ -81,15 +86,13 @@ impl Suite<'_> {
         let made = self.harness.calls() - calls;
         ensure(made == 1, || format!("made {made} calls instead of one"))?;
         self.judge(behaviour, &message, outcome)?;
-        if behaviour == Behaviour::Accept {
-            let took = self.harness.taken() - taken;
-            ensure(took == 1, || format!("the provider took {took} messages instead of one"))?;
-        }
+        let (took, takes) = (self.harness.taken() - taken, usize::from(behaviour.takes()));
+        ensure(took == takes, || format!("the provider took {took} messages instead of {takes}"))?;
         self.harness.behave(Behaviour::Accept);
         channel.send(&message).await.map(drop).map_err(|e| format!("the next message failed: {e}"))
     }
 
-    fn judge(
+    pub(super) fn judge(
         &self,
         behaviour: Behaviour,
         message: &Message,
@@ -144,7 +147,7 @@ impl Suite<'_> {
             self.is_discreet(&message, &format!("{error} {error:?}"))
         };
         let result = result.await;
-        self.record("a closed port is not_sent", result);
+        self.record("F12 a closed port is not_sent", result);
     }
 
     async fn check(&mut self) {
@@ -179,16 +182,29 @@ impl Suite<'_> {
     }
 
     /// Opens the account the way the core does: through the manifest's schema.
-    fn open(&self, at: SocketAddr, timeout: Duration) -> Result<Arc<dyn Channel>, String> {
+    pub(super) fn open(&self, at: SocketAddr, timeout: Duration) -> Result<Arc<dyn Channel>, String> {
+        self.open_with(self.harness.settings(at), &loopback_host(timeout))
+    }
+
+    pub(super) fn open_with(&self, settings: Settings, host: &Host) -> Result<Arc<dyn Channel>, String> {
         let plugin = self.harness.plugin();
         let name = self.harness.provider();
         let provider = plugin.manifest().provider(name).ok_or("the manifest has no such provider")?;
-        let settings = provider.validate(self.harness.settings(at)).map_err(|e| format!("{e:?}"))?;
-        plugin.open(name, &settings, &loopback_host(timeout)).map_err(|e| e.to_string())
+        let settings = provider.validate(settings).map_err(|e| format!("{e:?}"))?;
+        plugin.open(name, &settings, host).map_err(|e| e.to_string())
+    }
+
+    /// The settings of an account at `at`, with a piece of every text in them replaced.
+    pub(super) fn settings_with(&self, at: SocketAddr, from: &str, to: &str) -> Settings {
+        let changed = |value: Value| match value {
+            Value::String(text) => Value::String(text.replace(from, to)),
+            other => other,
+        };
+        self.harness.settings(at).0.into_iter().map(|(name, value)| (name, changed(value))).collect()
     }
 
     /// No secret, address or content in what goes to logs and operators.
-    fn is_discreet(&self, message: &Message, said: &str) -> Result<(), String> {
+    pub(super) fn is_discreet(&self, message: &Message, said: &str) -> Result<(), String> {
         let provider = self.harness.plugin().manifest().provider(self.harness.provider());
         let settings = self.harness.settings(self.harness.address());
         let secrets = settings.0.iter().filter(|(name, _)| provider.is_some_and(|p| p.is_secret(name)));
@@ -228,7 +244,7 @@ fn details(behaviour: Behaviour, e: &SendError) -> Result<(), String> {
     }
 }
 
-fn ensure(holds: bool, fault: impl FnOnce() -> String) -> Result<(), String> {
+pub(super) fn ensure(holds: bool, fault: impl FnOnce() -> String) -> Result<(), String> {
     if holds { Ok(()) } else { Err(fault()) }
 }
 

@@ -1,6 +1,7 @@
 //! Just enough HTTP/1.1 to read requests off a socket, byte for byte.
 
 use std::io;
+use std::ops::Range;
 
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt};
@@ -27,8 +28,8 @@ impl Seen {
         serde_json::from_slice(&self.body).unwrap_or_default()
     }
 
-    /// Takes one whole request from the front of `buffer`.
-    fn take(buffer: &mut BytesMut) -> Option<Self> {
+    /// The request whose head stands at the front of `buffer`, without its body, and where that lies.
+    fn peek(buffer: &[u8]) -> Option<(Self, Range<usize>)> {
         let head_end = buffer.windows(4).position(|w| w == b"\r\n\r\n")? + 4;
         let head = String::from_utf8_lossy(&buffer[..head_end]).into_owned();
         let mut lines = head.lines();
@@ -39,11 +40,18 @@ impl Seen {
             .collect();
         let length = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("content-length"));
         let end = head_end + length.and_then(|(_, value)| value.parse::<usize>().ok()).unwrap_or(0);
-        if buffer.len() < end {
+        let seen = Self { method: first.next()?, path: first.next()?, headers, body: vec![], raw: vec![] };
+        Some((seen, head_end..end))
+    }
+
+    /// Takes one whole request from the front of `buffer`.
+    fn take(buffer: &mut BytesMut) -> Option<Self> {
+        let (seen, body) = Self::peek(buffer)?;
+        if buffer.len() < body.end {
             return None;
         }
-        let raw = buffer.split_to(end).to_vec();
-        Some(Self { method: first.next()?, path: first.next()?, headers, body: raw[head_end..].to_vec(), raw })
+        let raw = buffer.split_to(body.end).to_vec();
+        Some(Self { body: raw[body].to_vec(), raw, ..seen })
     }
 }
 
@@ -53,9 +61,25 @@ pub(super) async fn read_request<R: AsyncRead + Unpin>(
     stream: &mut R,
     buffer: &mut BytesMut,
 ) -> io::Result<Option<Seen>> {
+    read_until(stream, buffer, Seen::take).await
+}
+
+/// The next request as soon as its head is there, left in `buffer`, and how long it will be in all.
+pub(super) async fn read_head<R: AsyncRead + Unpin>(
+    stream: &mut R,
+    buffer: &mut BytesMut,
+) -> io::Result<Option<(Seen, usize)>> {
+    read_until(stream, buffer, |buffer| Seen::peek(buffer).map(|(seen, body)| (seen, body.end))).await
+}
+
+async fn read_until<R: AsyncRead + Unpin, T>(
+    stream: &mut R,
+    buffer: &mut BytesMut,
+    found: impl Fn(&mut BytesMut) -> Option<T>,
+) -> io::Result<Option<T>> {
     loop {
-        if let Some(seen) = Seen::take(buffer) {
-            return Ok(Some(seen));
+        if let Some(found) = found(buffer) {
+            return Ok(Some(found));
         }
         if stream.read_buf(buffer).await? == 0 {
             return Ok(None);

@@ -13,12 +13,12 @@ pub(super) fn config() -> ClientConfig {
     CONFIG.get_or_init(|| build().expect("ring speaks the default TLS versions")).clone()
 }
 
-/// For plain http: the client wants a configuration, and this one trusts nobody.
-pub(super) fn none() -> ClientConfig {
+/// Trusts these and nobody else.
+pub(super) fn only(authorities: RootCertStore) -> ClientConfig {
     ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .expect("ring speaks the default TLS versions")
-        .with_root_certificates(RootCertStore::empty())
+        .with_root_certificates(authorities)
         .with_no_client_auth()
 }
 

@@ -1,9 +1,10 @@
 //! The connection test: it learns everything and sends nothing.
 
+use plugin_api::conformance::Authority;
 use serde_json::json;
 
 use crate::sink::{Act, Encryption, Sink};
-use crate::support::{Authority, open, open_plain};
+use crate::support::{open, open_plain, open_trusting};
 
 #[tokio::test]
 async fn a_check_signs_in_names_the_server_and_its_tls_and_sends_nothing() {
@@ -11,7 +12,7 @@ async fn a_check_signs_in_names_the_server_and_its_tls_and_sends_nothing() {
     let encryption = Encryption::StartTls(authority.leaf("127.0.0.1").config);
     let sink = Sink::start(encryption, &["AUTH PLAIN", "PIPELINING"], &[]).await;
     let login = json!({"port": sink.port(), "username": "u", "password": "pw"});
-    let says = authority.open(login).check().await.unwrap();
+    let says = open_trusting(&authority, login).check().await.unwrap();
     let expected =
         format!("127.0.0.1:{} takes mail from this sender (TLS 1.3, certificate verified, signed in)", sink.port());
     assert_eq!(says, expected);

@@ -10,13 +10,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mailparse::{MailHeaderMap, parse_mail};
+use plugin_api::conformance::{Authority, Leaf};
 use plugin_api::{Attachment, Channel, Event, Failure, Hint, State};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::reports::{SECRET, callback};
 use crate::sink::{Act, Sink};
-use crate::support::{Authority, Leaf, message, outcome, send, try_open};
+use crate::support::{message, outcome, send, try_open};
 
 const EXIM: &str = "/usr/sbin/exim4";
 const PACKAGE: &str = "exim4-daemon-light";

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use plugin_api::conformance::Authority;
 use serde_json::json;
 
 use crate::sink::{Act, Encryption, Sink};
-use crate::support::{Authority, open_plain, send};
+use crate::support::{open_plain, open_trusting, send};
 
 #[tokio::test]
 async fn one_connection_carries_message_after_message() {
@@ -35,7 +36,7 @@ async fn the_same_holds_under_tls() {
     let authority = Authority::new();
     let encryption = Encryption::Implicit(authority.leaf("127.0.0.1").config);
     let sink = Sink::start(encryption, &["PIPELINING"], &[]).await;
-    let channel = authority.open(json!({"port": sink.port(), "security": "tls"}));
+    let channel = open_trusting(&authority, json!({"port": sink.port(), "security": "tls"}));
     send(&channel, "m1").await.unwrap();
     send(&channel, "m2").await.unwrap();
     assert_eq!(sink.connections(), 1, "a session ticket is no farewell");

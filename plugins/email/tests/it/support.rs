@@ -1,14 +1,12 @@
-//! What the tests share: an opened channel, a message, certificates.
+//! What the tests share: an opened channel, a message.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use plugin_api::conformance::Authority;
 use plugin_api::http::Http;
 use plugin_api::net::Guard;
 use plugin_api::{Channel, Failure, Host, Message, Plugin, Receipt, Recipient, SendError, Settings, SettingsError};
-use rcgen::{CertificateParams, Issuer, KeyPair};
-use rustls::pki_types::PrivateKeyDer;
-use rustls::{RootCertStore, ServerConfig};
 use serde_json::{Value, json};
 
 pub(crate) fn host() -> Host {
@@ -86,51 +84,8 @@ pub(crate) fn outcome(result: Result<Receipt, SendError>) -> (Option<Failure>, S
     }
 }
 
-/// A certificate authority of the tests' own.
-pub(crate) struct Authority {
-    issuer: Issuer<'static, KeyPair>,
-    pub(crate) roots: RootCertStore,
-}
-
-pub(crate) struct Leaf {
-    pub(crate) config: Arc<ServerConfig>,
-    pub(crate) certificate_pem: String,
-    pub(crate) key_pem: String,
-}
-
-impl Authority {
-    pub(crate) fn new() -> Self {
-        let mut params = CertificateParams::new(vec![]).unwrap();
-        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-        let key = KeyPair::generate().unwrap();
-        let mut roots = RootCertStore::empty();
-        roots.add(params.self_signed(&key).unwrap().der().clone()).unwrap();
-        Self { issuer: Issuer::new(params, key), roots }
-    }
-
-    pub(crate) fn leaf(&self, name: &str) -> Leaf {
-        self.leaf_until(name, 4000)
-    }
-
-    /// A certificate for `name` that ends with the year `until`.
-    pub(crate) fn leaf_until(&self, name: &str, until: i32) -> Leaf {
-        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
-        params.not_before = rcgen::date_time_ymd(2000, 1, 1);
-        params.not_after = rcgen::date_time_ymd(until, 12, 31);
-        let key = KeyPair::generate().unwrap();
-        let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(vec![certificate.der().clone()], PrivateKeyDer::Pkcs8(key.serialize_der().into()))
-            .unwrap();
-        Leaf { config: Arc::new(config), certificate_pem: certificate.pem(), key_pem: key.serialize_pem() }
-    }
-
-    /// A channel that believes this authority and no other.
-    pub(crate) fn open(&self, settings: Value) -> Arc<dyn Channel> {
-        let plugin = plugin_email::plugin_trusting(self.roots.clone());
-        try_open(plugin.as_ref(), &host(), settings).unwrap()
-    }
+/// A channel that believes this authority and no other.
+pub(crate) fn open_trusting(authority: &Authority, settings: Value) -> Arc<dyn Channel> {
+    let plugin = plugin_email::plugin_trusting(authority.roots.clone());
+    try_open(plugin.as_ref(), &host(), settings).unwrap()
 }

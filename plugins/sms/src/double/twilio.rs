@@ -33,6 +33,7 @@ impl Twilio {
                 status: "active",
                 kind: "Full",
                 messages: vec![],
+                inbound: 0,
                 stopped: BTreeSet::new(),
                 clock_ahead: 0,
                 breaches: vec![],
@@ -122,7 +123,8 @@ impl Twilio {
     /// A person writes to the account's number. STOP and START, in the words Twilio knows by itself, take effect.
     pub fn inbound(&self, hook: &str, from: &str, text: &str) -> Callback {
         let mut state = self.0.state();
-        let sid = format!("SM{:032x}", 0xdead_0000_u64 + state.vendor.messages.len() as u64);
+        state.vendor.inbound += 1;
+        let sid = format!("SM{:032x}", 0xdead_0000_u64 + state.vendor.inbound);
         let mut fields = owned([
             ("SmsMessageSid", &sid),
             ("NumMedia", "0"),

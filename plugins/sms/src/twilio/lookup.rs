@@ -43,7 +43,7 @@ pub(super) async fn search(account: &Twilio, message: &Message, since: SystemTim
         let answer = account.authorized(account.http.get(&url)).send_reading(PAGE_LIMIT).await?;
         errors::judge(&answer)?;
         let Some(page) = answer.json::<Page>() else { return Ok(Lookup::Undecided) };
-        let earliest = time::by_their_clock(&answer, since);
+        let earliest = answer.by_their_clock(since);
         let created = |listed: &Listed| listed.date_created.as_deref().and_then(time::rfc2822);
         let recent = page.messages.iter().filter(|listed| created(listed).is_none_or(|at| at >= earliest));
         if let Some(found) = recent.into_iter().find(|listed| is(account, listed, &text)) {

@@ -2,13 +2,14 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use hmac::{Hmac, KeyInit, Mac};
-use plugin_api::{Callback, Refused, SettingsError};
+use hmac::Hmac;
+#[cfg(any(test, feature = "double"))]
+use hmac::{KeyInit, Mac};
+use plugin_api::{Callback, Refused, Secrets, SettingsError, address_and_form, is_hmac};
 use secrecy::{ExposeSecret, SecretString};
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
-use crate::account::Secrets;
 use crate::form;
 
 /// With what Twilio may sign. Two tokens hold while one is replaced.
@@ -49,23 +50,21 @@ impl Keys {
                 if !expected.eq_ignore_ascii_case(&hex::encode(Sha256::digest(&callback.body))) {
                     return unverified("the body is not the one the signature was made over");
                 }
-                String::new()
+                vec![]
             }
             _ if form::is_json(callback) => return unverified("a JSON body needs bodySHA256 in the query"),
-            _ => joined(form::pairs(&callback.body)),
+            _ => form::pairs(&callback.body),
         };
-        let urls = as_twilio_may_have_written(&callback.url);
-        let by = |passes: &dyn Fn(&[u8]) -> bool| {
-            urls.iter().fold(false, |passed, url| passes(format!("{url}{fields}").as_bytes()) | passed)
-        };
+        let texts = address_and_form(&callback.url, fields);
+        let by = |passes: &dyn Fn(&[u8]) -> bool| texts.iter().fold(false, |passed, t| passes(t.as_bytes()) | passed);
         let verified = match shared_key(callback) {
             Some(id) => {
                 let mine = self.shared.iter().filter(|(known, _)| *known == id);
                 mine.fold(false, |passed, (_, secret)| {
-                    by(&|text| is::<Hmac<Sha256>>(secret.expose_secret(), text, &signature)) | passed
+                    by(&|text| is_hmac::<Hmac<Sha256>>(secret.expose_secret(), text, &signature)) | passed
                 })
             }
-            None => self.tokens.any(|token| by(&|text| is::<Hmac<Sha1>>(token, text, &signature))),
+            None => by(&|text| self.tokens.signed::<Hmac<Sha1>>(text, &signature)),
         };
         if verified {
             Ok(())
@@ -79,7 +78,7 @@ impl Keys {
 #[cfg(any(test, feature = "double"))]
 pub(crate) fn sign(token: &str, url: &str, fields: Vec<(String, String)>) -> String {
     let mut mac = <Hmac<Sha1> as KeyInit>::new_from_slice(token.as_bytes()).expect("any length is a key");
-    mac.update(format!("{url}{}", joined(fields)).as_bytes());
+    mac.update(address_and_form(url, fields)[0].as_bytes());
     STANDARD.encode(mac.finalize().into_bytes())
 }
 
@@ -87,14 +86,8 @@ pub(crate) fn sign(token: &str, url: &str, fields: Vec<(String, String)>) -> Str
 #[cfg(any(test, feature = "double"))]
 pub(crate) fn sign_shared(secret: &str, url: &str, fields: Vec<(String, String)>) -> String {
     let mut mac = <Hmac<Sha256> as KeyInit>::new_from_slice(secret.as_bytes()).expect("any length is a key");
-    mac.update(format!("{url}{}", joined(fields)).as_bytes());
+    mac.update(address_and_form(url, fields)[0].as_bytes());
     STANDARD.encode(mac.finalize().into_bytes())
-}
-
-fn is<M: Mac + KeyInit>(key: &str, text: &[u8], signature: &[u8]) -> bool {
-    let Ok(mut mac) = <M as KeyInit>::new_from_slice(key.as_bytes()) else { return false };
-    mac.update(text);
-    mac.verify_slice(signature).is_ok()
 }
 
 /// The id of the shared key that signed, if one did.
@@ -110,28 +103,6 @@ fn shared_key(callback: &Callback) -> Option<String> {
     // Without an algorithm it is the token and SHA-1 after all.
     part("algorithm").filter(|algorithm| algorithm.eq_ignore_ascii_case("HMAC_SHA256"))?;
     Some(part("key").unwrap_or_default().to_owned())
-}
-
-/// Every field by name, name and value without anything between; a repeated one counts once for each value.
-fn joined(mut fields: Vec<(String, String)>) -> String {
-    fields.sort();
-    fields.dedup();
-    fields.into_iter().flat_map(|(name, value)| [name, value]).collect()
-}
-
-/// Twilio is not consistent about the port that goes without saying, so the URL counts with and without it. Nothing
-/// else may change: a parser would normalise what was signed as it stood.
-fn as_twilio_may_have_written(url: &str) -> Vec<String> {
-    let url = url.split('#').next().unwrap_or_default();
-    let mut forms = vec![url.to_owned()];
-    let Some((scheme, rest)) = url.split_once("://") else { return forms };
-    let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
-    let port_at = authority.rfind(':').filter(|at| authority[at + 1..].bytes().all(|b| b.is_ascii_digit()));
-    forms.push(match port_at {
-        Some(at) => format!("{scheme}://{}{path}", &authority[..at]),
-        None => format!("{scheme}://{authority}:{}{path}", if scheme == "https" { 443 } else { 80 }),
-    });
-    forms
 }
 
 #[cfg(test)]
@@ -152,21 +123,6 @@ mod tests {
         let fields = fields.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
         let url = "https://gateway.example.test/hooks/twilio/t-1?ch=sms";
         assert_eq!(sign("authTokenMadeUp", url, fields), "lS/BVRrKFk+FpjzJDUuRWW6eTlo=");
-    }
-
-    #[test]
-    fn a_repeated_field_counts_once_for_each_value() {
-        let pair = |value: &str| ("MediaUrl".to_owned(), value.to_owned());
-        assert_eq!(joined(vec![pair("b"), pair("a"), pair("b")]), "MediaUrlaMediaUrlb");
-    }
-
-    #[test]
-    fn the_usual_port_may_be_there_or_not() {
-        let forms = |url| as_twilio_may_have_written(url);
-        assert_eq!(forms("https://a.example/x?y=1#z"), ["https://a.example/x?y=1", "https://a.example:443/x?y=1"]);
-        assert_eq!(forms("https://a.example:443/x"), ["https://a.example:443/x", "https://a.example/x"]);
-        assert_eq!(forms("http://a.example?x=:1"), ["http://a.example?x=:1", "http://a.example:80?x=:1"]);
-        assert_eq!(forms("https://[::1]/x"), ["https://[::1]/x", "https://[::1]:443/x"]);
     }
 
     #[test]

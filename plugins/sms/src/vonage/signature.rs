@@ -4,13 +4,12 @@ use std::time::{Duration, SystemTime};
 
 use hmac::{Hmac, KeyInit, Mac};
 use md5::Md5;
-use plugin_api::Refused;
+use plugin_api::{Refused, Secrets};
 use serde::Deserialize;
 use sha1::Sha1;
 use sha2::{Digest, Sha256, Sha512};
 use subtle::ConstantTimeEq;
 
-use crate::account::Secrets;
 use crate::form::field;
 use crate::time;
 

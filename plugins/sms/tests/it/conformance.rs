@@ -10,15 +10,7 @@ use serde_json::json;
 use crate::support::with;
 
 async fn conforms(provider: &'static str, double: &HttpDouble, settings: fn(SocketAddr) -> Settings) {
-    let harness = HttpHarness {
-        plugin: plugin_sms::plugin(),
-        provider,
-        double: double.clone(),
-        settings,
-        unusual: vec![],
-        check_proves_credentials: true,
-    };
-    run(&harness).await;
+    run(&HttpHarness::new(plugin_sms::plugin(), provider, double.clone(), settings)).await;
 }
 
 #[tokio::test]

@@ -97,6 +97,11 @@ impl MetaDouble {
         lock(&self.state).reports_late = true;
     }
 
+    /// From now on one person may be written to without end.
+    pub fn without_pair_limit(&self) {
+        lock(&self.state).keeps_pair_limit = false;
+    }
+
     pub fn advance(&self, by: Duration) {
         lock(&self.state).now += by.as_secs();
     }

@@ -3,10 +3,8 @@
 
 use http::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use plugin_api::http::Url;
-use plugin_api::{Settings, SettingsError, base_url};
+use plugin_api::{Secrets, Settings, SettingsError, base_url};
 use serde::Deserialize;
-
-use crate::secrets::Secrets;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -28,8 +26,8 @@ pub(crate) struct Account {
     pub(crate) waba_id: Option<String>,
     /// With the access token.
     pub(crate) headers: HeaderMap,
-    pub(crate) app_secret: Option<Secrets>,
-    pub(crate) verify_token: Option<Secrets>,
+    pub(crate) app_secret: Secrets,
+    pub(crate) verify_token: Secrets,
     pub(crate) list_label: String,
 }
 
@@ -42,8 +40,8 @@ impl Account {
             phone_number_id: id("phoneNumberId", &given.phone_number_id)?,
             waba_id: given.waba_id.map(|text| id("wabaId", &text)).transpose()?,
             headers: HeaderMap::from_iter([(AUTHORIZATION, bearer(&given.access_token)?)]),
-            app_secret: given.app_secret.as_deref().and_then(Secrets::parse),
-            verify_token: given.verify_token.as_deref().and_then(Secrets::parse),
+            app_secret: Secrets::parse(given.app_secret.as_deref()),
+            verify_token: Secrets::parse(given.verify_token.as_deref()),
             list_label: label(&given.list_label)?,
         })
     }

@@ -43,7 +43,7 @@ pub(crate) async fn check(account: &Account, http: &Http) -> Result<String, Stri
     if let Some(waba) = &account.waba_id {
         said.push_str(belongs(account, http, waba).await?);
     }
-    if account.app_secret.is_none() || account.verify_token.is_none() {
+    if account.app_secret.is_empty() || account.verify_token.is_empty() {
         said.push_str("; replies and statuses are not heard until appSecret and verifyToken are set");
     }
     Ok(said)

@@ -4,9 +4,11 @@
 use std::borrow::Cow;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use hmac::Hmac;
 use http::Method;
 use plugin_api::{Answer, Callback, Event, Inbound, OptOut, Received, Refused, State, Status};
 use serde_json::Value;
+use sha2::Sha256;
 
 use super::account::Account;
 use super::errors::{self, MetaError};
@@ -16,14 +18,16 @@ pub(crate) fn receive(account: &Account, callback: &Callback) -> Result<Received
     if callback.method == Method::GET {
         return verification(account, callback);
     }
-    let secret = account.app_secret.as_ref().ok_or_else(|| {
-        Refused::Unsupported("set appSecret: without it Meta's callbacks cannot be verified".to_owned())
-    })?;
+    if account.app_secret.is_empty() {
+        let detail = "set appSecret: without it Meta's callbacks cannot be verified";
+        return Err(Refused::Unsupported(detail.to_owned()));
+    }
     let signature = callback.header("x-hub-signature-256").and_then(|v| v.strip_prefix("sha256="));
     let Some(signature) = signature else {
         return Err(Refused::Unverified("X-Hub-Signature-256 is missing: this did not come from Meta".to_owned()));
     };
-    if !secret.signed_sha256(&callback.body, signature) {
+    let signed = hex::decode(signature).is_ok_and(|s| account.app_secret.signed::<Hmac<Sha256>>(&callback.body, &s));
+    if !signed {
         let sentence = "X-Hub-Signature-256 does not fit; compare appSecret with App settings > Basic";
         return Err(Refused::Unverified(sentence.to_owned()));
     }
@@ -34,13 +38,14 @@ pub(crate) fn receive(account: &Account, callback: &Callback) -> Result<Received
 
 /// Meta asks once, when the URL is entered in its dashboard.
 fn verification(account: &Account, callback: &Callback) -> Result<Received, Refused> {
-    let token = account.verify_token.as_ref().ok_or_else(|| {
-        Refused::Unsupported("set verifyToken to the word entered beside the callback URL at Meta".to_owned())
-    })?;
+    if account.verify_token.is_empty() {
+        let detail = "set verifyToken to the word entered beside the callback URL at Meta";
+        return Err(Refused::Unsupported(detail.to_owned()));
+    }
     let (mode, given) = (callback.query("hub.mode"), callback.query("hub.verify_token").unwrap_or_default());
     let challenge = callback.query("hub.challenge");
     match challenge {
-        Some(challenge) if mode == Some("subscribe") && token.contain(given) => {
+        Some(challenge) if mode == Some("subscribe") && account.verify_token.contain(given.as_bytes()) => {
             let body = challenge.to_owned().into();
             Ok(Received { events: vec![], answer: Answer { content_type: Cow::Borrowed("text/plain"), body } })
         }

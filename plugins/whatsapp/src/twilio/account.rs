@@ -4,10 +4,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use plugin_api::http::Url;
-use plugin_api::{Settings, SettingsError, base_url};
+use plugin_api::{Secrets, Settings, SettingsError, base_url};
 use serde::Deserialize;
-
-use crate::secrets::Secrets;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -40,11 +38,10 @@ impl Account {
     pub(crate) fn parse(settings: &Settings) -> Result<Self, SettingsError> {
         let given: Given = settings.parse()?;
         let sid = sid("accountSid", "AC", &given.account_sid)?;
-        let tokens = Secrets::parse(&given.auth_token)
-            .ok_or_else(|| SettingsError::new("authToken", "required", "must not be empty"))?;
-        let mut basic =
-            HeaderValue::from_str(&format!("Basic {}", STANDARD.encode(format!("{sid}:{}", tokens.first()))))
-                .expect("base64 is a header value");
+        let tokens = Secrets::parse(Some(&given.auth_token));
+        let first = tokens.first().ok_or_else(|| SettingsError::new("authToken", "required", "must not be empty"))?;
+        let mut basic = HeaderValue::from_str(&format!("Basic {}", STANDARD.encode(format!("{sid}:{first}"))))
+            .expect("base64 is a header value");
         basic.set_sensitive(true);
         Ok(Self {
             base: base_url("baseUrl", &given.base_url)?,

@@ -2,7 +2,7 @@
 //! find out. A text is recognised by itself; a form's text is Twilio's, so a message that may be it leaves the question
 //! open.
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use plugin_api::http::Http;
 use plugin_api::{Lookup, Message};
@@ -14,9 +14,6 @@ use super::address;
 /// How many messages are read, and room for that many of the longest.
 const PAGE: usize = 50;
 const ROOM: usize = 512 * 1024;
-
-/// By how much two clocks may differ.
-const SKEW: Duration = Duration::from_secs(120);
 
 #[derive(Deserialize)]
 struct Page {
@@ -44,11 +41,10 @@ pub(crate) async fn lookup(account: &Account, http: &Http, message: &Message, si
         _ => return Lookup::Undecided,
     };
     let Some(Page { messages }) = answer.json() else { return Lookup::Undecided };
-    decide(&messages, message, since)
+    decide(&messages, message, answer.by_their_clock(since))
 }
 
-fn decide(listed: &[Listed], message: &Message, since: SystemTime) -> Lookup {
-    let began = since.checked_sub(SKEW).unwrap_or(since);
+fn decide(listed: &[Listed], message: &Message, began: SystemTime) -> Lookup {
     let mut reaches_back = listed.len() < PAGE;
     let mut candidates = Vec::new();
     for one in listed {

@@ -17,6 +17,8 @@ pub(super) struct Account {
     pub(super) status: &'static str,
     pub(super) kind: &'static str,
     pub(super) messages: Vec<Held>,
+    /// How many people wrote.
+    pub(super) inbound: u64,
     /// Who replied STOP.
     pub(super) stopped: BTreeSet<String>,
     /// How far this server's clock is from ours, in seconds.

@@ -20,6 +20,7 @@ pub(super) struct State {
     pub(super) without_whatsapp: HashSet<String>,
     /// By canonical number: when the pair's limit will be made up for.
     pub(super) paid_until: HashMap<String, u64>,
+    pub(super) keeps_pair_limit: bool,
     pub(super) reports_late: bool,
     pub(super) next: VecDeque<Reply>,
     pub(super) sent: Vec<Value>,
@@ -46,6 +47,7 @@ impl State {
             wa_ids: HashMap::new(),
             without_whatsapp: HashSet::new(),
             paid_until: HashMap::new(),
+            keeps_pair_limit: true,
             reports_late: false,
             next: VecDeque::new(),
             sent: vec![],
@@ -67,13 +69,20 @@ impl State {
             Behaviour::Refuse => error(400, 131_009),
             Behaviour::Throttle(None) => error(429, 130_429),
             Behaviour::Throttle(Some(seconds)) => error(429, 130_429).header("retry-after", seconds.to_string()),
-            Behaviour::ServerError(500) => error(500, 131_000),
-            Behaviour::ServerError(_) | Behaviour::Redirect(_) => return None,
+            Behaviour::ServerError(500) => {
+                self.send(seen, &body);
+                error(500, 131_000)
+            }
+            Behaviour::Redirect(_) => return None,
             Behaviour::Accept => match self.next.pop_front() {
                 Some(reply) => return Some(reply),
                 None => self.send(seen, &body),
             },
-            Behaviour::Rubbish | Behaviour::CutBody | Behaviour::CutHead | Behaviour::Silence => {
+            Behaviour::ServerError(_)
+            | Behaviour::Rubbish
+            | Behaviour::CutBody
+            | Behaviour::CutHead
+            | Behaviour::Silence => {
                 self.send(seen, &body);
                 return None;
             }
@@ -136,7 +145,7 @@ impl State {
     fn over_the_pairs_limit(&mut self, phone: &str) -> Option<Reply> {
         let paid = self.paid_until.entry(phone.to_owned()).or_default();
         *paid = (*paid).max(self.now) + 6;
-        if *paid <= self.now + 6 * 45 {
+        if *paid <= self.now + 6 * 45 || !self.keeps_pair_limit {
             return None;
         }
         *paid -= 6;

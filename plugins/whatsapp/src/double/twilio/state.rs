@@ -74,13 +74,20 @@ impl State {
             Behaviour::Refuse => error(400, 21_211),
             Behaviour::Throttle(None) => error(429, 20_429),
             Behaviour::Throttle(Some(seconds)) => error(429, 20_429).header("retry-after", seconds.to_string()),
-            Behaviour::ServerError(500) => error(500, 20_500),
-            Behaviour::ServerError(_) | Behaviour::Redirect(_) => return None,
+            Behaviour::ServerError(500) => {
+                self.send(seen, fields);
+                error(500, 20_500)
+            }
+            Behaviour::Redirect(_) => return None,
             Behaviour::Accept => match self.next.pop_front() {
                 Some(reply) => return Some(reply),
                 None => self.send(seen, fields),
             },
-            Behaviour::Rubbish | Behaviour::CutBody | Behaviour::CutHead | Behaviour::Silence => {
+            Behaviour::ServerError(_)
+            | Behaviour::Rubbish
+            | Behaviour::CutBody
+            | Behaviour::CutHead
+            | Behaviour::Silence => {
                 self.send(seen, fields);
                 return None;
             }
