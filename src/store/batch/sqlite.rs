@@ -129,7 +129,9 @@ impl Statements<'_> {
 fn key_of(kind: Kind, row: &[Val]) -> Option<[&str; 3]> {
     let [tenant, key, request] = match (kind, row) {
         (Kind::Notification, [t, id, request, .., k]) => [t, k, if let Val::Null = request { id } else { request }],
-        (Kind::Key, [t, k, _, request, ..]) | (Kind::Content, [t, request, _, k]) => [t, k, request],
+        (Kind::Key, [t, k, _, request, ..])
+        | (Kind::Content, [t, request, _, k])
+        | (Kind::Event, [t, .., request, k]) => [t, k, request],
         _ => return None,
     };
     Some([tenant.text()?, key.text()?, request.text()?])
@@ -139,7 +141,8 @@ fn key_of(kind: Kind, row: &[Val]) -> Option<[&str; 3]> {
 /// but a statement must name each of its values.
 fn text(kind: Kind) -> String {
     let spec = spec(kind);
-    let sql = spec.sql.replace("{from v}", "").replace("{its key was free}", "true or v.k is null");
+    let sql =
+        spec.sql.replace("{from v}", "").replace("{its key was free}", "true or coalesce(v.request, v.k) is null");
     let mut out = String::with_capacity(sql.len());
     let mut parts = sql.split("v.");
     out.extend(parts.next());
