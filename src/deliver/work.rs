@@ -234,8 +234,7 @@ async fn call(
     let now = engine.clock.now();
     let outcome = sent.as_ref().map_or_else(|e| e.failure.into(), |_| Outcome::Accepted);
     let reason = sent.as_ref().err().map(|e| e.reason.as_ref());
-    // Names that tenants give would make the metrics grow without end.
-    let label = if tenant.channels.is_own(&d.channel) { "own".to_owned() } else { d.channel.to_string() };
+    let label = tenant.channels.label(&d.channel);
     metrics::counter!("recado_deliveries_total", "channel" => label, "outcome" => outcome.as_str()).increment(1);
     tracing::info!(
         tenant.id = %d.tenant, notification.id = %d.id, channel = %d.channel, provider = %account.provider.name,
