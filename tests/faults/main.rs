@@ -18,4 +18,5 @@ mod hang_up;
 mod nodes;
 mod points;
 mod reload;
+mod sandbox;
 mod stop;

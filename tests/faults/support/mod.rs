@@ -6,7 +6,13 @@ mod house;
 mod load;
 mod pg_proxy;
 mod sink;
-// The other suite's way to a store of one's own; it has a use for all of it.
+// What the other suite has already; it has a use for all of it.
+#[allow(dead_code)]
+#[path = "../../it/support/hostile.rs"]
+pub mod hostile;
+#[allow(dead_code)]
+#[path = "../../it/support/pager.rs"]
+mod pager;
 #[allow(dead_code)]
 #[path = "../../it/support/store.rs"]
 mod store;
@@ -18,6 +24,7 @@ pub use api::{Answer, Api, Shop, note};
 pub use audit::{audit, drained, number};
 pub use house::{House, Server};
 pub use load::{Ledger, Load};
+pub use pager::pager_with;
 pub use pg_proxy::{PgProxy, Rule};
 pub use sink::Sink;
 pub use store::TestStore;

@@ -4,6 +4,7 @@ mod app;
 mod call;
 mod gate;
 mod hooks;
+pub mod hostile;
 mod pager;
 mod shop;
 mod store;
