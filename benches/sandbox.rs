@@ -65,13 +65,13 @@ struct Caller {
 
 impl Caller {
     async fn new(router: Router) -> Self {
-        let mut caller = Self { router, key: OPERATOR_KEY.to_owned() };
+        let operator = Self { router, key: OPERATOR_KEY.to_owned() };
         let (_, tenant) =
-            caller.call("POST", "/v1/tenants", &json!({"name": "Salón", "country": "MX", "locale": "es-MX"})).await;
+            operator.call("POST", "/v1/tenants", &json!({"name": "Salón", "country": "MX", "locale": "es-MX"})).await;
         let path = format!("/v1/tenants/{}/keys", tenant["id"].as_str().unwrap());
-        let (_, key) = caller.call("POST", &path, &json!({"name": "bench", "scopes": ["send", "read", "admin"]})).await;
-        caller.key = key["key"].as_str().unwrap().to_owned();
-        caller
+        let (_, key) =
+            operator.call("POST", &path, &json!({"name": "bench", "scopes": ["send", "read", "admin"]})).await;
+        Self { key: key["key"].as_str().unwrap().to_owned(), ..operator }
     }
 
     async fn call(&self, method: &str, path: &str, body: &Value) -> (u16, Value) {

@@ -263,9 +263,9 @@ pub fn scripts() -> Vec<Row> {
     };
     let down =
         |levels: usize| format!("fn down(n) {{ n == 0 || down(n - 1) }} fn include(contact, now) {{ down({levels}) }}");
-    let variables = |n: usize| (0..n).map(|n| format!("let v{n} = 1; ")).collect::<String>() + "true";
+    let variables = |n: usize| (0..n).map(|n| format!("let v{n} = 1; ")).collect::<Vec<_>>().concat() + "true";
     let functions = |n: usize| {
-        let more: String = (1..n).map(|n| format!("fn f{n}() {{ 1 }} ")).collect();
+        let more = (1..n).map(|n| format!("fn f{n}() {{ 1 }} ")).collect::<Vec<_>>().concat();
         script("segment", &format!("{more}fn include(contact, now) {{ true }}"))
     };
     let brackets = |n: usize| format!("{}1{}; true", "[".repeat(n), "]".repeat(n));

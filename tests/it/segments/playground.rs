@@ -64,6 +64,10 @@ async fn campaigns_and_routes_are_tried_too() {
     (body["notification"], body["channels"]) = (json!({"category": "transactional"}), json!(["sms"]));
     let result = try_out(&shop, &body).await.expect(200)["results"][0]["result"].clone();
     assert_eq!(result, json!([{"channel": "whatsapp", "after": "10m"}, "sms"]));
+    // What it was given it may return, and those are all there are.
+    let given = "fn route(notification, contact, channels, now) { channels }";
+    let result = try_out(&shop, &script("route", given)).await.expect(200)["results"][0]["result"].clone();
+    assert!(result.as_array().unwrap().len() > 10, "{result}");
     for (kind, source, said) in [
         ("campaign", "fn message(contact, now) { #{tempalte: \"x\"} }", "`tempalte`"),
         ("campaign", "fn sendAt(contact, now) { \"tomorrow\" }", "a moment"),
