@@ -25,12 +25,16 @@ use crate::secrets::Keyring;
 use crate::store::{Db, Engine as StoreEngine, lanes, notifications};
 use crate::template::Templates;
 use crate::tenant::Tenants;
+use crate::turns::Turns;
 use crate::writer::{self, Op, Writer};
 
 /// The configuration of this moment; a reload puts another one in its place.
 pub type SharedConfig = Arc<ArcSwap<Config>>;
 
 const IMPORTS_AT_ONCE: usize = 4;
+/// Of each tenant.
+const SEGMENTS_AT_ONCE: usize = 2;
+const SEGMENTS_WAITING: usize = 8;
 
 pub struct App {
     pub config: SharedConfig,
@@ -48,6 +52,8 @@ pub struct App {
     pub metrics: PrometheusHandle,
     /// Turns at taking a file in: each holds a connection and a batch.
     pub imports: Semaphore,
+    /// Turns at running a segment: each holds batches of contacts.
+    pub segment_runs: Turns,
     in_flight: Mutex<HashSet<(TenantId, String)>>,
     ready: std::sync::atomic::AtomicBool,
     writer_task: Mutex<Option<tokio::task::JoinHandle<()>>>,
@@ -120,6 +126,7 @@ impl App {
             bad_credentials: BadCredentials::default(),
             metrics: recorder(),
             imports: Semaphore::new(IMPORTS_AT_ONCE),
+            segment_runs: Turns::new(SEGMENTS_AT_ONCE, SEGMENTS_WAITING),
             in_flight: Mutex::default(),
             ready: false.into(),
             writer_task: Mutex::new(Some(task)),

@@ -4,7 +4,7 @@ pub mod consent;
 mod save;
 
 use serde::de::IgnoredAny;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
@@ -14,7 +14,7 @@ use crate::clock::Timestamp;
 use crate::error::{Fault, Result};
 use crate::fold::fold;
 use crate::ids::ContactId;
-use crate::json::{self, OneOrMany};
+use crate::json::{Given, OneOrMany, given, given_object};
 use crate::notify::is_locale;
 use crate::tenant::Tenant;
 
@@ -85,17 +85,6 @@ pub struct Preferences {
     /// Channels in the person's order; those left out come after.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub channels: Vec<String>,
-}
-
-/// A field that may be absent (`None`), null (`Some(None)`) or there.
-type Given<T> = Option<Option<T>>;
-
-fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(d: D) -> Result<Given<T>, D::Error> {
-    Option::deserialize(d).map(Some)
-}
-
-fn given_object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(d: D) -> Result<Given<T>, D::Error> {
-    json::optional_object(d).map(Some)
 }
 
 /// A person, as an app or a file tells it. In a PUT what is absent is emptied, in a PATCH and an import it stays; null
@@ -183,7 +172,14 @@ impl ContactBody {
         let phone = text(self.phone, "/phone", &mut faults, |t| address::phone(t, Some(country)));
         let email = text(self.email, "/email", &mut faults, address::email);
         let locale = text(self.locale, "/locale", &mut faults, locale);
-        let timezone = text(self.timezone, "/timezone", &mut faults, timezone);
+        let timezone = match self.timezone {
+            // Elsewhere an empty text is as good as null; a zone that is none is a mistake.
+            Some(Some(zone)) if zone.trim().is_empty() => {
+                faults.push(Fault::new("/timezone", "timezone", NO_ZONE));
+                None
+            }
+            given => text(given, "/timezone", &mut faults, timezone),
+        };
         if let Some(Some(attributes)) = &self.attributes {
             check_attributes(attributes, &mut faults);
         }
@@ -235,10 +231,11 @@ fn locale(text: &str) -> Result<String, AddressError> {
     is_locale(text).then(|| text.to_owned()).ok_or_else(refuse)
 }
 
+const NO_ZONE: &str = "must be an IANA zone, e.g. America/Mexico_City";
+
 fn timezone(text: &str) -> Result<String, AddressError> {
-    let detail = || "must be an IANA zone, e.g. America/Mexico_City".into();
     let known = text.parse::<chrono_tz::Tz>();
-    known.map(|_| text.to_owned()).map_err(|_| AddressError { code: "timezone", detail: detail() })
+    known.map(|_| text.to_owned()).map_err(|_| AddressError { code: "timezone", detail: NO_ZONE.into() })
 }
 
 pub(crate) fn check_attributes(attributes: &Map<String, Value>, faults: &mut Vec<Fault>) {

@@ -103,9 +103,9 @@ async fn furnish(app: &App) -> Result<Salon, Failure> {
 fn new_tenant(name: &str) -> NewTenant {
     NewTenant {
         name: name.into(),
-        country: Some("MX".into()),
-        locale: Some("es-MX".into()),
-        timezone: Some("America/Mexico_City".into()),
+        country: Some(Some("MX".into())),
+        locale: Some(Some("es-MX".into())),
+        timezone: Some(Some("America/Mexico_City".into())),
         ..NewTenant::default()
     }
 }

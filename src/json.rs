@@ -82,6 +82,19 @@ pub fn optional_object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(d: D) -> 
     d.deserialize_option(Inner(PhantomData))
 }
 
+/// A field that may be absent (`None`), null (`Some(None)`) or there; together with `default`.
+pub type Given<T> = Option<Option<T>>;
+
+/// For `deserialize_with` on a [`Given`] field.
+pub fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(d: D) -> Result<Given<T>, D::Error> {
+    Option::deserialize(d).map(Some)
+}
+
+/// As [`given`], for a struct.
+pub fn given_object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(d: D) -> Result<Given<T>, D::Error> {
+    optional_object(d).map(Some)
+}
+
 struct Object<T>(PhantomData<T>);
 
 impl<'de, T: Deserialize<'de>> DeserializeSeed<'de> for Object<T> {

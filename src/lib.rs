@@ -92,3 +92,5 @@ mod pool;
 pub mod secrets;
 /// The nearest right word for a wrong one.
 pub mod suggest;
+/// Turns at what is costly, by tenant.
+pub mod turns;

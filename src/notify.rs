@@ -305,7 +305,13 @@ impl TemplateCheck<'_> {
         let refused = |detail: String| Error::fault("/template", "unknown_template", detail);
         let found = self.tenant.templates.find(name, self.branch);
         let found = found.ok_or_else(|| refused(format!("there is no template {name} any more")))?;
-        let missing = found.missing(locale, parts, &data).await.map_err(|e| refused(e.to_string()))?;
+        let missing = found.missing(locale, parts, &data).await.map_err(|e| match e.code {
+            "template_limit" => {
+                let faults = vec![Fault::new("/data", "template_limit", e.detail)];
+                Error::Invalid { slug: "template-limit", faults }
+            }
+            _ => refused(e.to_string()),
+        })?;
         if !missing.is_empty() {
             let faults = missing
                 .iter()

@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 use rhai::{AST, CallFnOptions, Dynamic, ParseError, Scope};
 use serde_json::Value;
 
-use crate::pool;
+use crate::pool::{self, Whose};
 
 pub use engine::Kind;
 pub use fault::ScriptError;
@@ -34,7 +34,10 @@ pub use secrets::Secrets;
 
 /// A compiled script. Cheap to clone.
 #[derive(Clone)]
-pub struct Script(Arc<Compiled>);
+pub struct Script {
+    compiled: Arc<Compiled>,
+    whose: Whose,
+}
 
 struct Compiled {
     ast: AST,
@@ -95,18 +98,25 @@ impl Script {
     /// thread; in a request, [`Script::compile_in_turn`].
     pub fn compile(kind: Kind, source: &str) -> Result<Self, ScriptError> {
         let text = fitting(kind, source)?;
-        Self::compiled(kind, source, pool::run_blocking(move || engine::of(kind).compile(&text)))
+        Self::compiled(kind, source, "", pool::run_blocking(move || engine::of(kind).compile(&text)))
     }
 
-    /// As [`Script::compile`], waiting for a thread of the pool.
-    pub async fn compile_in_turn(kind: Kind, source: &str) -> Result<Self, ScriptError> {
+    /// As [`Script::compile`], when it is the turn of the one whose script it is; so are its calls.
+    pub async fn compile_in_turn(kind: Kind, source: &str, whose: &str) -> Result<Self, ScriptError> {
         let text = fitting(kind, source)?;
-        Self::compiled(kind, source, pool::run(move || engine::of(kind).compile(&text)).await)
+        Self::compiled(kind, source, whose, pool::run(whose, move || engine::of(kind).compile(&text)).await)
+    }
+
+    /// The same script, called in the turns of another.
+    #[must_use]
+    pub fn for_whom(&self, whose: &str) -> Self {
+        Self { compiled: Arc::clone(&self.compiled), whose: whose.into() }
     }
 
     fn compiled(
         kind: Kind,
         source: &str,
+        whose: &str,
         compiled: Result<Result<AST, ParseError>, pool::Panicked>,
     ) -> Result<Self, ScriptError> {
         let ast = compiled
@@ -117,26 +127,26 @@ impl Script {
             .iter_functions()
             .map(|f| (f.name.to_owned(), f.params.iter().map(|p| (*p).to_owned()).collect()))
             .collect();
-        Ok(Self(Arc::new(Compiled { ast, kind, functions })))
+        Ok(Self { compiled: Arc::new(Compiled { ast, kind, functions }), whose: whose.into() })
     }
 
     /// The names of the functions it defines, and how many parameters each takes.
     pub fn functions(&self) -> impl Iterator<Item = (&str, usize)> {
-        self.0.functions.iter().map(|(name, parameters)| (name.as_str(), parameters.len()))
+        self.compiled.functions.iter().map(|(name, parameters)| (name.as_str(), parameters.len()))
     }
 
     pub fn has(&self, function: &str) -> bool {
-        self.0.functions.iter().any(|(name, _)| name == function)
+        self.compiled.functions.iter().any(|(name, _)| name == function)
     }
 
-    /// Calls one of its functions. Waits while too many other calls wait for a thread.
+    /// Calls one of its functions, when it is its turn.
     pub async fn call<A: Into<Argument>>(
         &self,
         function: &'static str,
         arguments: Vec<A>,
         secrets: Secrets,
     ) -> Evaluation {
-        pool::run(self.calling(function, arguments, secrets))
+        pool::run(&self.whose, self.calling(function, arguments, secrets))
             .await
             .unwrap_or_else(|pool::Panicked| Evaluation::failed())
     }
@@ -148,7 +158,7 @@ impl Script {
         arguments: Vec<A>,
         secrets: Secrets,
     ) -> Evaluation {
-        let called = pool::run_bulk(self.calling(function, arguments, secrets)).await;
+        let called = pool::run_bulk(&self.whose, self.calling(function, arguments, secrets)).await;
         called.unwrap_or_else(|pool::Panicked| Evaluation::failed())
     }
 
@@ -166,19 +176,19 @@ impl Script {
     /// The call itself, on one of the pool's threads.
     fn evaluate(&self, function: &str, arguments: Vec<Argument>, secrets: Secrets) -> Evaluation {
         let began = Instant::now();
-        let Compiled { ast, kind, functions } = &*self.0;
+        let Compiled { ast, kind, functions } = &*self.compiled;
         run::begin(kind.budget().time);
         run::lend(secrets);
         let arguments: Vec<Dynamic> = arguments.into_iter().map(Into::into).collect();
         let options = CallFnOptions::new().eval_ast(false);
         let called =
             engine::of(*kind).call_fn_with_options::<Dynamic>(options, &mut Scope::new(), ast, function, arguments);
-        let run::Run { log, operations, late, .. } = run::end();
+        let run::Run { log, operations, stop, .. } = run::end();
         let result = match called {
-            Ok(_) if judge::stopped(&kind.budget(), operations, late) => Err(fault::of_limits(*kind, late)),
+            Ok(_) if judge::stopped(&kind.budget(), operations, stop) => Err(fault::of_limits(*kind, stop)),
             Ok(value) => value::to_json(value)
                 .map_err(|detail| ScriptError::result(format!("{function} must return plain data, but {detail}"))),
-            Err(e) => Err(fault::of_running(*e, *kind, functions)),
+            Err(e) => Err(fault::of_running(*e, stop, *kind, functions)),
         };
         Evaluation { result, log, operations, elapsed: began.elapsed(), secrets: run::give_back() }
     }

@@ -24,6 +24,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::clock::Timestamp;
+use crate::ids::TenantId;
 use crate::script::{self, Script, ScriptError};
 
 pub use cases::run_cases;
@@ -90,14 +91,19 @@ impl Kind {
         }
     }
 
-    /// Compiles, and sees that the functions are there. In a request, [`Kind::compile_in_turn`].
+    /// Compiles, and sees that the functions are there. In a request, [`Kind::compile_for`].
     pub fn compile(self, source: &str) -> Result<Script, ScriptError> {
         self.check(Script::compile(self.engine(), source)?)
     }
 
     /// As [`Kind::compile`], waiting for a thread.
     pub async fn compile_in_turn(self, source: &str) -> Result<Script, ScriptError> {
-        self.check(Script::compile_in_turn(self.engine(), source).await?)
+        self.check(Script::compile_in_turn(self.engine(), source, "").await?)
+    }
+
+    /// As [`Kind::compile_in_turn`], what a tenant wrote.
+    pub async fn compile_for(self, tenant: &TenantId, source: &str) -> Result<Script, ScriptError> {
+        self.check(Script::compile_in_turn(self.engine(), source, tenant.as_str()).await?)
     }
 
     fn check(self, script: Script) -> Result<Script, ScriptError> {

@@ -41,18 +41,20 @@ impl Segment {
     pub async fn find(app: &App, tenant: &TenantId, name: &str) -> Result<Self> {
         let own = documents::find(&app.db.pool, tenant, script_key(name, "")).await?;
         if let Some((document, written)) = own.map(written).transpose()?.filter(|(_, w)| w.kind == Kind::Segment) {
-            let script = Kind::Segment.compile_in_turn(&written.source).await;
+            let script = Kind::Segment.compile_for(tenant, &written.source).await;
             let script = script.map_err(|e| Error::script(&e, "/name"))?;
             let (level, version) = (Level::Tenant, Some(document.version));
             return Ok(Self { name: name.into(), level, version, script, reads: reads(&written.source) });
         }
         let shipped = app.scripts.get(Kind::Segment, name).ok_or(Error::NotFound)?;
         let script = shipped.script(Kind::Segment).await.map_err(|e| Error::script(&e, "/name"))?;
+        let script = script.for_whom(tenant.as_str());
         let reads = reads(&shipped.source);
         Ok(Self { name: name.into(), level: Level::Platform, version: None, script, reads })
     }
 
-    /// Shows the segment's script one contact after the other, the newest first, until `each` has seen enough.
+    /// Shows the segment's script one contact after the other, the newest first, until `each` has seen enough. Of one
+    /// tenant a few runs go on at once; the next ones wait, and those that are too many are refused.
     pub async fn walk(
         &self,
         app: &App,
@@ -60,6 +62,10 @@ impl Segment {
         from: Option<String>,
         mut each: impl FnMut(&Person, &Verdict) -> ControlFlow<()>,
     ) -> Result<Walk> {
+        let _turn = app.segment_runs.take(&tenant.id).await.ok_or_else(|| {
+            let detail = "too many of this tenant's segments run or wait already; try again in a minute";
+            Error::refused("rate-limited", detail)
+        })?;
         let (began, now) = (Instant::now(), now(app, tenant));
         let mut walk = Walk { now: now.at, last: from, ..Walk::default() };
         let mut batch = self.read(app, &tenant.id, walk.last.as_deref(), now.at).await?;

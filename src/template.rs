@@ -56,6 +56,8 @@ pub struct Parts<'a> {
     pub now: Timestamp,
     /// ISO 3166 alpha-2, or empty.
     pub country: &'a str,
+    /// The tenant in whose turns it is rendered.
+    pub whose: &'a str,
 }
 
 impl<'a> Parts<'a> {
@@ -68,6 +70,7 @@ impl<'a> Parts<'a> {
             zone: Tz::UTC,
             now: Timestamp(0),
             country: "",
+            whose: "",
         }
     }
 
@@ -75,6 +78,12 @@ impl<'a> Parts<'a> {
     pub fn or_locale(mut self, fallback: &'a str) -> Self {
         self.fallback = Some(fallback);
         self
+    }
+
+    /// In this tenant's turns at the threads.
+    #[must_use]
+    pub fn for_whom(self, whose: &'a str) -> Self {
+        Self { whose, ..self }
     }
 
     /// The same place and time, for another channel.
@@ -195,5 +204,7 @@ impl Templates {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod mail_tests;
+#[cfg(test)]
+mod room_tests;
 #[cfg(test)]
 mod tests;

@@ -95,7 +95,8 @@ impl Tenant {
         let levels = self.levels(branch);
         let zone = levels.timezone(&self.platform).value.parse().unwrap_or_default();
         let country = levels.country(&self.platform).value;
-        Parts::of(channel).or_locale(levels.locale(&self.platform).value).at(now, zone, country)
+        let parts = Parts::of(channel).or_locale(levels.locale(&self.platform).value).at(now, zone, country);
+        parts.for_whom(self.id.as_str())
     }
 
     /// The route script of a branch, else the tenant's.

@@ -57,7 +57,7 @@ pub async fn check(app: &App, tenant: &Tenant, key: Key<'_>, body: &Body) -> Res
         return Err(Error::fault("/name", "too_long", detail));
     }
     let (name, branch, locale) = (key.name.to_owned(), key.branch.to_owned(), key.locale.to_owned());
-    let judged = judge(app, owns, move |templates| {
+    let judged = judge(app, tenant, owns, move |templates| {
         let flaws = templates.at(&name, &branch).map(|t| t.flaws()).unwrap_or_default();
         let (own, others): (Vec<_>, Vec<_>) = flaws.into_iter().partition(|flaw| flaw.locale == locale);
         if !own.is_empty() {
@@ -89,7 +89,7 @@ pub async fn check_unused(app: &App, tenant: &Tenant, key: Key<'_>) -> Result<()
     let mut owns = all(app, tenant).await?;
     owns.retain(|other| !is(other, key));
     let name = key.name.to_owned();
-    let broken = judge(app, owns, move |templates| {
+    let broken = judge(app, tenant, owns, move |templates| {
         let flaws = templates.flaws_of_including();
         flaws.into_iter().filter(|flaw| flaw.template != name).map(|flaw| flaw.template).collect::<BTreeSet<_>>()
     });
@@ -104,7 +104,7 @@ pub async fn check_unused(app: &App, tenant: &Tenant, key: Key<'_>) -> Result<()
 pub async fn variables(tenant: &Tenant, name: &str, branch: &str) -> BTreeMap<String, bool> {
     let template = tenant.templates.own.as_ref().and_then(|own| own.at(name, branch).cloned());
     let Some(template) = template else { return BTreeMap::new() };
-    let found = pool::run(move || template.variables()).await;
+    let found = pool::run(tenant.id.as_str(), move || template.variables()).await;
     found.ok().and_then(Result::ok).unwrap_or_default()
 }
 
@@ -120,12 +120,13 @@ async fn all(app: &App, tenant: &Tenant) -> Result<Vec<Own>> {
 /// Compiling happens where there is room for what tenants write.
 async fn judge<T: Send + 'static>(
     app: &App,
+    tenant: &Tenant,
     owns: Vec<Own>,
     ask: impl FnOnce(&OwnTemplates) -> T + Send + 'static,
 ) -> Result<T> {
     let program = Arc::clone(&app.templates);
     let unescaped = app.config.load().templates.allow_unescaped_html;
-    let asked = pool::run(move || ask(&OwnTemplates::of(owns, &program, unescaped))).await;
+    let asked = pool::run(tenant.id.as_str(), move || ask(&OwnTemplates::of(owns, &program, unescaped))).await;
     asked.map_err(|pool::Panicked| Error::refused("template-limit", "it made the compiler fail"))
 }
 
@@ -234,7 +235,9 @@ pub async fn preview(app: &App, tenant: &Tenant, request: Request) -> Result<(Pr
             if !faults.is_empty() {
                 return Err(Error::Invalid { slug: "validation", faults });
             }
-            let own = Own { branch: String::new(), name: UNSAVED.to_owned(), locale: String::new(), body };
+            // As if they were saved there: with the branch's partials, and dates in their language.
+            let [branch, locale] = [&request.branch, &request.locale].map(|given| given.clone().unwrap_or_default());
+            let own = Own { branch, name: UNSAVED.to_owned(), locale, body };
             let mut owns = all(app, tenant).await?;
             owns.push(own);
             let unescaped = app.config.load().templates.allow_unescaped_html;
@@ -249,7 +252,7 @@ pub async fn preview(app: &App, tenant: &Tenant, request: Request) -> Result<(Pr
     let of_channel = tenant.parts("", branch.as_deref(), app.now());
     let (zone, now) = (of_channel.zone, of_channel.now);
     let [fallback, country] = [of_channel.fallback.unwrap_or_default(), of_channel.country].map(str::to_owned);
-    let shown = pool::run(move || {
+    let shown = pool::run(tenant.id.as_str(), move || {
         let found = templates.shown(&name, branch.as_deref())?;
         let parts = Parts::of("").or_locale(&fallback).at(now, zone, &country);
         let locale = request.locale.as_deref().unwrap_or(&fallback);

@@ -55,6 +55,7 @@ pub(super) async fn tenant(config: Config, command: TenantCommand, json: bool) -
     let app = open(config).await?;
     match command {
         TenantCommand::Create { name, country, locale, timezone } => {
+            let [locale, timezone, country] = [locale, timezone, country].map(|given| given.map(Some));
             let new = NewTenant { name, locale, timezone, country, ..NewTenant::default() };
             let tenant = create_tenant(&app, new).await?;
             if json { print_json(&tenant) } else { out(tenant.id) }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use super::{Done, Failure, out};
+use crate::pool;
 use crate::template::{Body, LOCALE, Own, OwnTemplates, PREFIX, Parts, Show, TemplateError, Templates, split_locale};
 
 #[derive(Default)]
@@ -19,10 +20,13 @@ pub(super) fn check(folder: &Path, json: bool) -> Done {
     if !folder.is_dir() {
         return Err(Failure::no_input(format!("there is no folder {}", folder.display())));
     }
-    let mut report = Report::default();
-    for set in sets(folder)? {
-        check_set(&set, &mut report)?;
-    }
+    // As deep as the server lets them be, they need as much room as it gives them.
+    let folders = sets(folder)?;
+    let checked = pool::run_blocking(move || {
+        let mut report = Report::default();
+        folders.iter().try_for_each(|set| check_set(set, &mut report)).map(|()| report)
+    });
+    let report = checked.map_err(|pool::Panicked| Failure::config("the templates made the compiler fail"))??;
     if report.checked == 0 {
         let layout = "<name>/<part>.hbs";
         return Err(Failure::no_input(format!("{}: no templates here; they lie in {layout}", folder.display())));

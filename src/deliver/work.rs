@@ -242,8 +242,7 @@ async fn call(
     d.clock_was_set(set_by);
     let outcome = sent.as_ref().map_or_else(|e| e.failure.into(), |_| Outcome::Accepted);
     let reason = sent.as_ref().err().map(|e| e.reason.as_ref());
-    // Names that tenants give would make the metrics grow without end.
-    let label = if tenant.channels.is_own(&d.channel) { "own".to_owned() } else { d.channel.to_string() };
+    let label = tenant.channels.label(&d.channel);
     metrics::counter!("recado_deliveries_total", "channel" => label, "outcome" => outcome.as_str()).increment(1);
     let cost = sms_cost(&d.channel, &message.text, &message.actions);
     tracing::info!(

@@ -61,8 +61,9 @@ async fn take(app: &App, channel: &str, token: &str, request: Request) -> Result
     let account = tenant.account_of_hook(&hook).ok_or(Error::NotFound)?;
     let open = account.channel.as_ref().map_err(|_| Error::NotFound)?;
     let callback = callback(app, request).await?;
+    let label = tenant.channels.label(channel);
     let count = |result: &'static str| {
-        metrics::counter!("recado_callbacks_total", "channel" => channel.to_owned(), "result" => result).increment(1);
+        metrics::counter!("recado_callbacks_total", "channel" => label.clone(), "result" => result).increment(1);
     };
     let received = match open.receive(&callback).await {
         Ok(received) => received,

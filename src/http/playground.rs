@@ -170,7 +170,7 @@ async fn script(app: &App, tenant: &TenantId, body: &TestBody) -> Result<(Kind, 
             }
         }
     };
-    let script = kind.compile_in_turn(&source).await.map_err(|e| Error::script(&e, pointer))?;
+    let script = kind.compile_for(tenant, &source).await.map_err(|e| Error::script(&e, pointer))?;
     Ok((kind, script))
 }
 

@@ -31,7 +31,7 @@ pub struct PreviewRequest {
     /// Absent: the template's sample.
     #[schema(value_type = Option<Object>)]
     data: Option<Map<String, Value>>,
-    /// The reader's; absent: the tenant's.
+    /// The reader's, and the language of parts that are not saved; absent: the tenant's.
     locale: Option<String>,
     /// Only what this channel takes, and the message as it would be sent.
     channel: Option<String>,

@@ -154,7 +154,7 @@ pub(super) async fn put(
 ) -> Result<(StatusCode, Json<ScriptItem>)> {
     let branch = query.branch(&app, &tenant).await?;
     check(&name, &branch, body.kind)?;
-    body.kind.compile_in_turn(&body.source).await.map_err(|e| Error::script(&e, "/source"))?;
+    body.kind.compile_for(&tenant, &body.source).await.map_err(|e| Error::script(&e, "/source"))?;
     let written = to_json(&Written { kind: body.kind, source: body.source });
     let saved = documents::save(&app, &tenant, script_key(&name, &branch), &written, MOST).await?;
     let status = if saved.version == 1 { StatusCode::CREATED } else { StatusCode::OK };

@@ -77,10 +77,12 @@ fn errors(segment: &Segment, walk: &Walk) -> Vec<ScriptFault> {
 
 /// Count a segment
 ///
-/// Asks its script about every contact.
+/// Asks its script about every contact. Two runs of a tenant's segments go on at once and eight more wait; beyond that
+/// the answer is 429.
 #[utoipa::path(get, path = "/v1/segments/{name}/count", tag = "Scripts", params(("name" = String, Path)), responses(
     (status = 200, body = SegmentCount), (status = 401, body = Problem), (status = 403, body = Problem),
-    (status = 404, body = Problem), (status = 422, description = "The script can't be run to the end", body = Problem)))]
+    (status = 404, body = Problem), (status = 422, description = "The script can't be run to the end", body = Problem),
+    (status = 429, description = "Too many runs at once", body = Problem)))]
 pub(super) async fn count(
     State(app): State<Arc<App>>,
     Reader(tenant): Reader,
@@ -117,7 +119,8 @@ const LOOKED_AT: u64 = 100_000;
 /// Newest first. Where few of many contacts are in, a page may hold fewer than `limit` and still have a `nextCursor`.
 #[utoipa::path(get, path = "/v1/segments/{name}/contacts", tag = "Scripts", params(("name" = String, Path), SegmentQuery),
     responses((status = 200, body = Page<ContactItem>), (status = 400, body = Problem), (status = 401, body = Problem),
-    (status = 403, body = Problem), (status = 404, body = Problem), (status = 422, body = Problem)))]
+    (status = 403, body = Problem), (status = 404, body = Problem), (status = 422, body = Problem),
+    (status = 429, description = "Too many runs at once", body = Problem)))]
 pub(super) async fn contacts(
     State(app): State<Arc<App>>,
     Reader(tenant): Reader,
@@ -240,7 +243,8 @@ const PREVIEWED: usize = 10;
 #[utoipa::path(post, path = "/v1/segments/{name}/preview", tag = "Scripts", params(("name" = String, Path)),
     request_body = PreviewBody, responses((status = 200, body = Preview), (status = 400, body = Problem),
     (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem),
-    (status = 415, body = Problem), (status = 422, body = Problem)))]
+    (status = 415, body = Problem), (status = 422, body = Problem),
+    (status = 429, description = "Too many runs at once", body = Problem)))]
 pub(super) async fn preview(
     State(app): State<Arc<App>>,
     Reader(tenant): Reader,

@@ -1,5 +1,6 @@
 //! Tenants, their branches and settings.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
@@ -18,9 +19,11 @@ use crate::app::App;
 use crate::clock::Timestamp;
 use crate::error::{Error, Fault, Result};
 use crate::ids::{BranchId, TenantId};
+use crate::json::{Given, given, given_object};
 use crate::notify::is_locale;
 use crate::plugins::Catalog;
-use crate::settings::TenantSettings;
+use crate::retry::OnUnknown;
+use crate::settings::{Caps, QuietHours, TenantSettings};
 use crate::store::tenants::{self as store, BranchRow, TenantRow};
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -53,37 +56,72 @@ macro_rules! settings_bodies {
         #[serde(rename_all = "camelCase", deny_unknown_fields)]
         pub struct $name {
             $($head)*
-            pub locale: Option<String>,
-            pub timezone: Option<String>,
-            pub country: Option<String>,
-            pub quiet_hours: Option<crate::settings::QuietHours>,
-            pub caps: Option<crate::settings::Caps>,
-            pub channel_order: Option<Vec<String>>,
-            pub allowed_countries: Option<Vec<String>>,
-            pub allowed_senders: Option<Vec<String>>,
-            pub accent_folding: Option<bool>,
+            #[serde(default, deserialize_with = "given")]
+            #[schema(value_type = Option<String>, example = "es-MX")]
+            pub locale: Given<String>,
+            #[serde(default, deserialize_with = "given")]
+            #[schema(value_type = Option<String>, example = "America/Mexico_City")]
+            pub timezone: Given<String>,
+            #[serde(default, deserialize_with = "given")]
+            #[schema(value_type = Option<String>, example = "MX")]
+            pub country: Given<String>,
+            #[serde(default, deserialize_with = "given_object")]
+            #[schema(value_type = Option<QuietHours>)]
+            pub quiet_hours: Given<QuietHours>,
+            #[serde(default, deserialize_with = "given_object")]
+            #[schema(value_type = Option<Caps>)]
+            pub caps: Given<Caps>,
+            #[serde(default, deserialize_with = "given")]
+            #[schema(value_type = Option<Vec<String>>)]
+            pub channel_order: Given<Vec<String>>,
+            #[serde(default, deserialize_with = "given")]
+            #[schema(value_type = Option<Vec<String>>)]
+            pub allowed_countries: Given<Vec<String>>,
+            #[serde(default, deserialize_with = "given")]
+            #[schema(value_type = Option<Vec<String>>)]
+            pub allowed_senders: Given<Vec<String>>,
+            #[serde(default, deserialize_with = "given")]
+            #[schema(value_type = Option<bool>)]
+            pub accent_folding: Given<bool>,
+            /// By channel; those not named stay as they were, null removes one.
+            #[serde(default, deserialize_with = "given")]
             #[schema(value_type = Option<Object>)]
-            pub on_unknown: Option<std::collections::BTreeMap<String, crate::retry::OnUnknown>>,
+            pub on_unknown: Given<BTreeMap<String, Option<OnUnknown>>>,
         }
 
         impl $name {
-            /// What was given replaces what was set; the rest stays.
+            /// What was given replaces what was set at this level, null removes it; the rest stays.
             fn over(self, old: TenantSettings) -> TenantSettings {
                 TenantSettings {
-                    locale: self.locale.or(old.locale),
-                    timezone: self.timezone.or(old.timezone),
-                    country: self.country.or(old.country),
-                    quiet_hours: self.quiet_hours.or(old.quiet_hours),
-                    caps: self.caps.or(old.caps),
-                    channel_order: self.channel_order.or(old.channel_order),
-                    allowed_countries: self.allowed_countries.or(old.allowed_countries),
-                    allowed_senders: self.allowed_senders.or(old.allowed_senders),
-                    accent_folding: self.accent_folding.or(old.accent_folding),
-                    on_unknown: self.on_unknown.or(old.on_unknown),
+                    locale: self.locale.unwrap_or(old.locale),
+                    timezone: self.timezone.unwrap_or(old.timezone),
+                    country: self.country.unwrap_or(old.country),
+                    quiet_hours: self.quiet_hours.unwrap_or(old.quiet_hours),
+                    caps: self.caps.unwrap_or(old.caps),
+                    channel_order: self.channel_order.unwrap_or(old.channel_order),
+                    allowed_countries: self.allowed_countries.unwrap_or(old.allowed_countries),
+                    allowed_senders: self.allowed_senders.unwrap_or(old.allowed_senders),
+                    accent_folding: self.accent_folding.unwrap_or(old.accent_folding),
+                    on_unknown: merged(self.on_unknown, old.on_unknown),
                 }
             }
         }
     )*};
+}
+
+fn merged<T>(
+    given: Given<BTreeMap<String, Option<T>>>,
+    old: Option<BTreeMap<String, T>>,
+) -> Option<BTreeMap<String, T>> {
+    let Some(given) = given else { return old };
+    let mut all = old.unwrap_or_default();
+    for (name, value) in given? {
+        match value {
+            Some(value) => drop(all.insert(name, value)),
+            None => drop(all.remove(&name)),
+        }
+    }
+    Some(all).filter(|all| !all.is_empty())
 }
 
 settings_bodies! {
@@ -92,9 +130,12 @@ settings_bodies! {
         #[schema(example = "Salón Uno")]
         pub name: String,
     }
-    /// Changes of a tenant or branch.
+    /// Changes of a tenant or branch: what is left out stays, and null removes a setting at this level, so that the next
+    /// one's holds.
     TenantChange {
-        pub name: Option<String>,
+        #[serde(default, deserialize_with = "given")]
+        #[schema(value_type = Option<String>)]
+        pub name: Given<String>,
     }
 }
 
@@ -159,6 +200,8 @@ pub(super) async fn get(
 }
 
 /// Change a tenant's name or settings
+///
+/// What is left out stays. `null` removes a setting, so that the platform's holds again.
 #[utoipa::path(patch, path = "/v1/tenants/{id}", tag = "Tenants", params(("id" = String, Path)),
     request_body = TenantChange, responses(
     (status = 200, body = TenantItem), (status = 400, body = Problem), (status = 401, body = Problem),
@@ -173,7 +216,7 @@ pub(super) async fn patch(
     let id = caller.of(&id)?;
     let mut row = store::find(&app.db.pool, &id).await?.ok_or(Error::NotFound)?;
     if let Some(given) = &change.name {
-        row.name = name(given)?;
+        row.name = name(given.as_deref().unwrap_or_default())?;
     }
     row.settings = change.over(row.settings);
     check(&app.tenants.get(&id).await?.channels, &row.settings)?;
@@ -226,6 +269,8 @@ pub(super) async fn list_branches(
 }
 
 /// Change a branch's name or settings
+///
+/// What is left out stays. `null` removes a setting, so that the tenant's or the platform's holds again.
 #[utoipa::path(patch, path = "/v1/tenants/{id}/branches/{branch}", tag = "Tenants",
     params(("id" = String, Path), ("branch" = String, Path)), request_body = TenantChange, responses(
     (status = 200, body = TenantItem), (status = 400, body = Problem), (status = 401, body = Problem),
@@ -241,7 +286,7 @@ pub(super) async fn patch_branch(
     let branches = store::list_branches(&app.db.pool, &id).await?;
     let mut row = branches.into_iter().find(|b| b.id.as_str() == branch).ok_or(Error::NotFound)?;
     if let Some(given) = &change.name {
-        row.name = name(given)?;
+        row.name = name(given.as_deref().unwrap_or_default())?;
     }
     row.settings = change.over(row.settings);
     check(&app.tenants.get(&id).await?.channels, &row.settings)?;

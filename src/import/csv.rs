@@ -66,7 +66,8 @@ impl<'a> Csv<'a> {
     pub fn push(&mut self, piece: &[u8], out: &mut Vec<Read>) -> Result<(), Broken> {
         let Some(beginning) = &mut self.beginning else { return self.read(piece, out) };
         beginning.extend_from_slice(piece);
-        if beginning.trim_ascii_start().contains(&b'\n') || beginning.len() > LONGEST_ROW {
+        // Empty lines before the header line, whatever is before them, say nothing of the delimiter.
+        if without_mark(beginning).trim_ascii_start().contains(&b'\n') || beginning.len() > LONGEST_ROW {
             return self.begin(out);
         }
         Ok(())
@@ -92,7 +93,7 @@ impl<'a> Csv<'a> {
         if beginning.starts_with(&[0xff, 0xfe]) || beginning.starts_with(&[0xfe, 0xff]) {
             return Err(Broken::new(1, "not_utf8", "this is UTF-16; save the file as \"CSV UTF-8\""));
         }
-        let text = beginning.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&beginning);
+        let text = without_mark(&beginning);
         self.core = ReaderBuilder::new().delimiter(delimiter(text)).build();
         self.read(text, out)
     }
@@ -187,6 +188,11 @@ impl<'a> Csv<'a> {
         out.push((line, object.map(Raw::Fields)));
         Ok(())
     }
+}
+
+/// Without the byte order mark.
+fn without_mark(beginning: &[u8]) -> &[u8] {
+    beginning.strip_prefix(b"\xef\xbb\xbf").unwrap_or(beginning)
 }
 
 fn header<'c>(

@@ -88,9 +88,11 @@ pub async fn explain(app: &App, tenant: &Tenant, draft: &Draft) -> Result<DryRun
                 closed.push(channel.as_str());
                 continue;
             }
-            let text = render(tenant, account, channel, branch, &d.recipient, &draft.content, now)
-                .await
-                .map_err(|e| Error::refused("template-invalid", e.detail))?;
+            let text =
+                render(tenant, account, channel, branch, &d.recipient, &draft.content, now).await.map_err(|e| {
+                    let slug = if e.reason == "template_limit" { "template-limit" } else { "template-invalid" };
+                    Error::refused(slug, e.detail)
+                })?;
             let cost = sms_cost(channel, &text.text, &text.actions)
                 .map(|counted| SmsCost { encoding: counted.encoding, segments: counted.segments });
             steps.push(Step {

@@ -58,11 +58,11 @@ impl RouteScript {
         self.version
     }
 
-    async fn script(&self) -> Result<Script, ScriptError> {
+    async fn script(&self, tenant: &Tenant) -> Result<Script, ScriptError> {
         if let Some(compiled) = self.compiled.get() {
             return compiled.clone();
         }
-        let compiled = Kind::Route.compile_in_turn(&self.written.source).await;
+        let compiled = Kind::Route.compile_for(&tenant.id, &self.written.source).await;
         self.compiled.get_or_init(|| compiled).clone()
     }
 }
@@ -92,9 +92,12 @@ const TIME: Duration = Duration::from_secs(2);
 pub(super) async fn rule(app: &App, tenant: &Tenant, checked: &Checked, now: Timestamp) -> Result<Vec<Ruling>> {
     let branch = checked.branch.as_deref();
     let (level, version, script) = match tenant.route_script(branch) {
-        Some((level, own)) => (level, Some(own.version), own.script().await),
+        Some((level, own)) => (level, Some(own.version), own.script(tenant).await),
         None => match app.scripts.get(Kind::Route, ROUTE) {
-            Some(shipped) => (Level::Platform, None, shipped.script(Kind::Route).await),
+            Some(shipped) => {
+                let script = shipped.script(Kind::Route).await;
+                (Level::Platform, None, script.map(|script| script.for_whom(tenant.id.as_str())))
+            }
             None => return Ok(vec![]),
         },
     };

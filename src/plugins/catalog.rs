@@ -59,6 +59,11 @@ impl Catalog {
         !self.shared.has(channel) && self.own.contains_key(channel)
     }
 
+    /// What a channel is called in metrics: names that tenants give would make them grow without end, and be read by all.
+    pub fn label(&self, channel: &str) -> String {
+        if self.shared.has(channel) { channel.to_owned() } else { "own".to_owned() }
+    }
+
     pub fn manifest(&self, channel: &str) -> Option<Arc<Manifest>> {
         self.entry(channel).map(|e| Arc::clone(&e.manifest))
     }

@@ -5,6 +5,7 @@ use std::fmt;
 use rhai::{EvalAltResult, ParseError, ParseErrorType, Position};
 
 use super::engine::{CALL_LEVELS, FUNCTIONS, Kind, VARIABLES};
+use super::run::Stop;
 use super::{natives, person};
 use crate::suggest::nearest;
 
@@ -85,13 +86,19 @@ pub(super) fn of_parsing(e: &ParseError, kind: Kind, source: &str) -> ScriptErro
     ScriptError::invalid(detail).at(e.1)
 }
 
-pub(super) fn of_running(e: EvalAltResult, kind: Kind, functions: &[(String, Vec<String>)]) -> ScriptError {
+/// `stop`: why the engine was told to stop, if it was.
+pub(super) fn of_running(
+    e: EvalAltResult,
+    stop: Option<Stop>,
+    kind: Kind,
+    functions: &[(String, Vec<String>)],
+) -> ScriptError {
     let budget = kind.budget();
     let (mut e, called_at) = innermost(e, Position::NONE);
     let position = Some(e.take_position()).filter(|p| !p.is_none()).unwrap_or(called_at);
     let error = match e {
-        EvalAltResult::ErrorTooManyOperations(_) => of_limits(kind, false),
-        EvalAltResult::ErrorTerminated(..) => of_limits(kind, true),
+        EvalAltResult::ErrorTooManyOperations(_) => of_limits(kind, None),
+        EvalAltResult::ErrorTerminated(..) => of_limits(kind, stop),
         EvalAltResult::ErrorStackOverflow(_) => {
             ScriptError::limit(format!("functions call each other more than {CALL_LEVELS} deep"))
         }
@@ -127,13 +134,13 @@ pub(super) fn of_running(e: EvalAltResult, kind: Kind, functions: &[(String, Vec
     error.at(position)
 }
 
-/// Too long, by the clock (`late`) or by the number of operations.
-pub(super) fn of_limits(kind: Kind, late: bool) -> ScriptError {
+/// Too much, by what stopped it or else by the number of operations.
+pub(super) fn of_limits(kind: Kind, stop: Option<Stop>) -> ScriptError {
     let budget = kind.budget();
-    ScriptError::limit(if late {
-        format!("ran for more than {} ms", budget.time.as_millis())
-    } else {
-        format!("more than {} operations", budget.operations)
+    ScriptError::limit(match stop {
+        Some(Stop::Late) => format!("ran for more than {} ms", budget.time.as_millis()),
+        Some(Stop::Bloated) => "took too much memory".to_owned(),
+        None => format!("more than {} operations", budget.operations),
     })
 }
 

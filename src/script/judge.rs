@@ -28,7 +28,7 @@ impl Script {
     /// same. Waits while the threads that may be used for this are busy.
     pub async fn include(&self, people: Vec<Person>, now: Moment) -> Vec<Verdict> {
         let (script, count) = (self.clone(), people.len());
-        let judged = pool::run_bulk(move || script.judge(people, now)).await;
+        let judged = pool::run_bulk(&self.whose, move || script.judge(people, now)).await;
         judged.unwrap_or_else(|pool::Panicked| {
             let failed = || Err(ScriptError::failed("the script made the engine fail"));
             std::iter::repeat_with(|| Verdict { included: failed(), log: vec![], operations: 0 }).take(count).collect()
@@ -36,7 +36,7 @@ impl Script {
     }
 
     fn judge(&self, people: Vec<Person>, now: Moment) -> Vec<Verdict> {
-        let Compiled { ast, kind, functions } = &*self.0;
+        let Compiled { ast, kind, functions } = &*self.compiled;
         let (engine, budget) = (engine::of(*kind), kind.budget());
         let options = || CallFnOptions::new().eval_ast(false);
         let ends = Instant::now() + BATCH_TIME;
@@ -50,11 +50,11 @@ impl Script {
             }
             run::begin(budget.time);
             let said = engine.call_fn_with_options::<Dynamic>(options(), &mut scope, ast, FUNCTION, (person, now));
-            let run::Run { operations, late, timed, log } = run::end();
+            let run::Run { operations, stop, timed, log } = run::end();
             let included = match said {
-                Ok(_) if stopped(&budget, operations, late) => Err(fault::of_limits(*kind, late)),
+                Ok(_) if stopped(&budget, operations, stop) => Err(fault::of_limits(*kind, stop)),
                 Ok(value) => value.as_bool().map_err(not_bool),
-                Err(e) => Err(fault::of_running(*e, *kind, functions)),
+                Err(e) => Err(fault::of_running(*e, stop, *kind, functions)),
             };
             verdicts.push(Verdict { included, log, operations });
             // A contact that was done before anybody looked at the clock took next to no time.
@@ -65,8 +65,8 @@ impl Script {
 }
 
 /// Some functions that take a function (`sort`) go on when it is stopped.
-pub(super) fn stopped(budget: &Budget, operations: u64, late: bool) -> bool {
-    late || operations >= budget.operations
+pub(super) fn stopped(budget: &Budget, operations: u64, stop: Option<run::Stop>) -> bool {
+    stop.is_some() || operations >= budget.operations
 }
 
 fn not_bool(kind: &str) -> ScriptError {

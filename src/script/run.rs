@@ -17,9 +17,26 @@ struct Meter {
     budget: Cell<Duration>,
     /// Set when the call has lasted long enough to be worth the question what time it is.
     deadline: Cell<Option<Instant>>,
-    /// The deadline has passed.
-    late: Cell<bool>,
+    /// What the process held when the call had lasted long enough to be worth that question.
+    held: Cell<Option<usize>>,
+    stop: Cell<Option<Stop>>,
 }
+
+/// Why the engine was told to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stop {
+    Late,
+    /// The process grew too much meanwhile.
+    Bloated,
+}
+
+/// How often the clock is asked, and how often the memory.
+const CLOCK: u64 = 64;
+const MEMORY: u64 = 2048;
+/// Bytes by which the process may grow while a script runs that has lasted so long. The engine weighs what functions
+/// return, but neither keys that are put into a map one by one nor items that take another's place: with those, a script
+/// could hold a gigabyte before its operations are used up.
+const GROWTH: usize = 256 * 1024 * 1024;
 
 thread_local! {
     static METER: Meter = const {
@@ -27,7 +44,8 @@ thread_local! {
             operations: Cell::new(0),
             budget: Cell::new(Duration::ZERO),
             deadline: Cell::new(None),
-            late: Cell::new(false),
+            held: Cell::new(None),
+            stop: Cell::new(None),
         }
     };
     static LOG: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
@@ -37,8 +55,8 @@ thread_local! {
 /// What a call left behind.
 pub(super) struct Run {
     pub operations: u64,
-    /// It was stopped, or should have been, by the clock.
-    pub late: bool,
+    /// It was stopped, or should have been.
+    pub stop: Option<Stop>,
     /// It lasted long enough for somebody to look at the clock.
     pub timed: bool,
     pub log: Vec<String>,
@@ -49,14 +67,15 @@ pub(super) fn begin(budget: Duration) {
         meter.operations.set(0);
         meter.budget.set(budget);
         meter.deadline.set(None);
-        meter.late.set(false);
+        meter.held.set(None);
+        meter.stop.set(None);
     });
 }
 
 pub(super) fn end() -> Run {
     METER.with(|meter| Run {
         operations: meter.operations.get(),
-        late: meter.late.get(),
+        stop: meter.stop.get(),
         timed: meter.deadline.get().is_some(),
         log: LOG.take(),
     })
@@ -76,15 +95,41 @@ pub(super) fn progress(operations: u64) -> Option<Dynamic> {
     METER.with(|meter| {
         meter.operations.set(operations);
         // Asking for the time costs more than an operation.
-        if operations.is_multiple_of(64) {
+        if operations.is_multiple_of(CLOCK) {
             let now = Instant::now();
             match meter.deadline.get() {
-                Some(deadline) => meter.late.set(meter.late.get() || now > deadline),
+                Some(deadline) if now > deadline => meter.stop(Stop::Late),
+                Some(_) => {}
                 None => meter.deadline.set(Some(now + meter.budget.get())),
             }
+            if operations.is_multiple_of(MEMORY)
+                && let Some(holds) = resident()
+            {
+                match meter.held.get() {
+                    Some(held) if holds > held + GROWTH => meter.stop(Stop::Bloated),
+                    Some(_) => {}
+                    None => meter.held.set(Some(holds)),
+                }
+            }
         }
-        meter.late.get().then_some(Dynamic::UNIT)
+        meter.stop.get().map(|_| Dynamic::UNIT)
     })
+}
+
+impl Meter {
+    /// The first reason counts.
+    fn stop(&self, why: Stop) {
+        if self.stop.get().is_none() {
+            self.stop.set(Some(why));
+        }
+    }
+}
+
+/// Bytes of memory that this process holds, where the system says so.
+fn resident() -> Option<usize> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let kilobytes = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?.trim().strip_suffix(" kB")?;
+    kilobytes.parse::<usize>().ok().map(|kilobytes| kilobytes * 1024)
 }
 
 pub(super) fn print(text: &str) {

@@ -150,6 +150,71 @@ async fn deep_values_fit_on_the_stack() {
     assert!(returned.detail.contains("nested deeper") || returned.code == "script_limit", "{returned}");
 }
 
+/// As deep as the bounds let a script be, in every way it can be: none of it needs more than a quarter of the stack.
+#[test]
+fn the_deepest_that_is_allowed_leaves_most_of_the_stack_free() {
+    const NESTED: [(&str, &str); 9] = [
+        ("[", "]"),
+        ("#{a: ", "}"),
+        ("!", ""),
+        ("(1 + ", ")"),
+        ("{ ", " }"),
+        ("if true { ", " } else { 0 }"),
+        ("switch 1 { 1 => ", ", _ => 0 }"),
+        ("`${", "}`"),
+        ("abs(", ")"),
+    ];
+    for kind in [Kind::Predicate, Kind::Rule, Kind::Channel] {
+        for (open, close) in NESTED {
+            // Each call goes as deep as the compiler lets it before it calls itself again.
+            let source = |depth: usize| {
+                let (open, close) = (open.repeat(depth), close.repeat(depth));
+                format!("fn run(n) {{ if n == 0 {{ return 1; }} {open}run(n - 1){close} }}")
+            };
+            let depth = (1..=kind.budget().depth).rev().find(|depth| Script::compile(kind, &source(*depth)).is_ok());
+            let depth = depth.unwrap_or_else(|| panic!("{open} does not compile at all"));
+            let source = source(depth);
+            let said = pool::run_in_a_quarter(move || {
+                let script = Script::compiled(kind, &source, "", Ok(engine::of(kind).compile(&source))).unwrap();
+                let calls = (1..=20_i64).map(|n| script.evaluate("run", vec![json!(n).into()], Secrets::default()));
+                // What they return may be no plain data, or nested too deep to be told; or a call was one too many.
+                calls.map(|ran| ran.result.map(drop).map_err(|e| e.code)).collect::<Vec<_>>()
+            });
+            assert_eq!(said.last(), Some(&Err("script_limit")), "{open} at {depth}: {said:?}");
+            assert!(said.iter().filter(|s| **s != Err("script_limit")).count() >= 5, "{open} at {depth}: {said:?}");
+        }
+    }
+    let deepest = "let a = []; for i in 0..1990 { a = [a]; }";
+    let maps = "let a = #{}; for i in 0..490 { a = #{a: a}; }";
+    let mixed = "let a = []; for i in 0..490 { a = #{a: [a, `${i}`]}; }";
+    for then in [
+        "to_string(a)",
+        "to_debug(a)",
+        "a == a",
+        "let b = a; b == a",
+        "print(a); debug(a)",
+        "to_json(a)",
+        "a",
+        "throw a",
+    ] {
+        for value in [deepest, maps, mixed] {
+            let script = Script::compile(Kind::Channel, &format!("fn run(x) {{ {value} {then} }}")).unwrap();
+            let ran = pool::run_in_a_quarter(move || script.evaluate("run", vec![json!(0).into()], Secrets::default()));
+            assert!(ran.operations > 400, "{then}: {ran:?}");
+        }
+    }
+    // Functions given to functions, and data as deep as a request may be.
+    let through = "fn down(v) { v.map(|x| down(x)).len } fn run(x) { down(x) }";
+    let data = |depth: usize| (0..depth).fold(json!([]), |inner, _| json!([inner, {"a": 1}]));
+    for (source, depth) in
+        [(through, 20), ("fn run(x) { to_json(x).len + parse_json(to_json(x)).len }", 60), ("fn run(x) { x }", 60)]
+    {
+        let (script, data) = (Script::compile(Kind::Rule, source).unwrap(), data(depth));
+        let ran = pool::run_in_a_quarter(move || script.evaluate("run", vec![data.into()], Secrets::default()));
+        assert!(ran.operations > 0, "{source}: {ran:?}");
+    }
+}
+
 #[tokio::test]
 async fn each_kind_has_its_own_budget() {
     let source = "fn run(x) { let n = 0; for i in 0..x { n += 1; } n }";

@@ -9,11 +9,22 @@ pub const LONGEST: usize = 64 * 1024;
 /// Blocks within blocks, links of an `else if` chain, brackets within brackets.
 pub(super) const DEEPEST: usize = 16;
 
+/// Bytes that may be read in all: for the place of each tag, the parser reads the text from its beginning. As much is a
+/// tenth of a second, and hundreds of tags in tens of kilobytes.
+pub(super) const READING: usize = 16 * 1024 * 1024;
+
 /// What was seen on the way.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     /// It includes partials.
     pub includes: bool,
+    /// Bytes that the parser will read, see [`READING`].
+    pub reading: usize,
+}
+
+/// The same of a text that was made ready, and is no longer its author's.
+pub(super) fn reading(ready: &str) -> usize {
+    ready.match_indices("{{").map(|(at, _)| at).sum()
 }
 
 /// Refuses what is too long or nested too deep, and tags that do not end.
@@ -24,6 +35,14 @@ pub(super) fn check(source: &str) -> Result<Seen, Flaw> {
     }
     while let Some(found) = source[reader.at..].find("{{") {
         let begin = reader.at + found;
+        reader.seen.reading += begin;
+        if reader.seen.reading > READING {
+            return Err(reader.flaw(
+                "too_long",
+                "has too many tags for its length: shorten it, or loop with #each",
+                begin,
+            ));
+        }
         reader.tag(begin)?;
     }
     match reader.open.first() {
@@ -80,10 +99,20 @@ impl<'a> Reader<'a> {
         let chained = |text: &str| !text.trim_matches(['~', ' ', '\t', '\r', '\n']).is_empty();
         if let Some(name) = inside.strip_prefix('#') {
             self.seen.includes |= name.trim_start().starts_with('>');
+            if name.trim_start().starts_with('>') && word(name).is_empty() {
+                let detail = "a partial's name must stand there as it is, not be computed";
+                return Err(self.flaw("unknown_partial", detail, begin));
+            }
             self.open.push(Block { name: word(name), at: begin, links: 1 });
-        } else if inside.starts_with('/') {
-            if self.open.pop().is_none() {
-                return Err(self.flaw("syntax", format!("{{{{{}}}}} closes nothing", inside.trim()), begin));
+        } else if let Some(name) = inside.strip_prefix('/') {
+            let closes = word(name);
+            match self.open.pop() {
+                None => return Err(self.flaw("syntax", format!("{{{{/{closes}}}}} closes nothing"), begin)),
+                Some(block) if block.name != closes => {
+                    let detail = format!("{{{{/{closes}}}}} stands where {{{{#{}}}}} should be closed", block.name);
+                    return Err(self.flaw("syntax", detail, begin));
+                }
+                Some(_) => {}
             }
         } else if let Some(after) = inside.strip_prefix("else").filter(|a| is_else(a)).or(inside.strip_prefix('^')) {
             let Some(block) = self.open.last_mut() else {
@@ -189,6 +218,17 @@ mod tests {
         assert_eq!(refused("áé {{/if}}"), ("syntax", 1, 4));
         assert_eq!(refused("{{!-- x"), ("syntax", 1, 1));
         assert_eq!(refused("{{a \"}}\"}}"), ("syntax", 1, 6));
+        assert_eq!(refused("{{#each a}}{{#if b}}x{{/each}}{{/if}}"), ("syntax", 1, 22));
+        assert_eq!(refused("{{#> (lookup a b)}}x{{/x}}"), ("unknown_partial", 1, 1));
+    }
+
+    #[test]
+    fn many_tags_are_for_short_texts() {
+        assert!(check(&"{{a}}".repeat(2_500)).is_ok_and(|seen| seen.reading > 10_000_000));
+        assert_eq!(refused(&"{{a}}".repeat(4_000)).0, "too_long");
+        let late = |tags: usize| " ".repeat(60_000) + &"{{a}}".repeat(tags);
+        assert!(check(&late(250)).is_ok());
+        assert_eq!(refused(&late(300)).0, "too_long");
     }
 
     #[test]

@@ -76,6 +76,7 @@ fn registry() -> Handlebars<'static> {
         registry.register_helper(formatter.name, Box::new(*formatter));
     }
     registry.register_helper(meter::STEP, Box::new(meter::Step));
+    registry.register_helper(meter::RAW, Box::new(meter::Raw));
     registry
 }
 

@@ -69,12 +69,12 @@ impl Form {
 
     fn text(&self, home: &Home, text: &str, needs: &mut Vec<Needs>) -> Result<Node, (&'static str, String)> {
         let flawed = |flaw: Flaw| (flaw.code, format!("{text:?}, column {}: {}", flaw.column, flaw.detail));
-        bounds::check(text).map_err(flawed)?;
+        let reading = bounds::check(text).map_err(flawed)?.reading;
         let mut tree =
             handlebars::Template::compile(text).map_err(|e| ("syntax", format!("{text:?}: {}", e.reason())))?;
         // What is included elsewhere has no place in a parameter.
         let program = Home::Program;
-        needs.push(Needs::of(&tree, &mut Included::new(&program, KIND, &self.locale, false)).map_err(flawed)?);
+        needs.push(Needs::of(&tree, &mut Included::new(&program, KIND, &self.locale, false, reading)).map_err(flawed)?);
         if !home.is_trusted() {
             meter::instrument(&mut tree, false);
         }

@@ -195,10 +195,15 @@ fn items(value: &Value) -> Vec<String> {
     }
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "as every helper")]
 fn join(given: &Given<'_>) -> Made {
     let separator = if given.params.len() > 1 { given.text(1) } else { ", ".to_owned() };
-    Ok(Value::String(items(given.params[0]).join(&separator)))
+    let items = items(given.params[0]);
+    // The one helper whose result can be a thousand times what it is given.
+    let between = items.len().saturating_sub(1).saturating_mul(separator.len());
+    if !meter::has_room(items.iter().map(String::len).sum::<usize>().saturating_add(between)) {
+        return Err("a limit was reached".to_owned());
+    }
+    Ok(Value::String(items.join(&separator)))
 }
 
 /// Words that stay small within a name or a title.

@@ -101,11 +101,11 @@ impl<'a> Found<'a> {
         let (locale, data) = (locale.to_owned(), data.clone());
         let [channel, country] = [parts.channel, parts.country].map(str::to_owned);
         let fallback = parts.fallback.map(str::to_owned);
-        let Parts { subject, html, zone, now, .. } = parts;
-        let done = pool::run(move || {
+        let Parts { subject, html, zone, now, whose, .. } = parts;
+        let done = pool::run(whose, move || {
             let found = Found { levels: levels.each_ref().map(Option::as_ref) };
             let fallback = fallback.as_deref();
-            let parts = Parts { channel: &channel, subject, html, fallback, zone, now, country: &country };
+            let parts = Parts { channel: &channel, subject, html, fallback, zone, now, country: &country, whose: "" };
             work(found, &locale, parts, &data)
         });
         done.await.unwrap_or_else(|pool::Panicked| {
@@ -125,6 +125,9 @@ impl<'a> Found<'a> {
     ) -> Result<Vec<String>, TemplateError> {
         let mut missing = Vec::new();
         let chosen = self.choose(locale, parts)?;
+        if !self.is_trusted() {
+            self.weigh(data)?;
+        }
         for piece in chosen.iter() {
             piece.template.compiled(piece.part)?.needs.missing(data, &mut missing);
             for (name, _) in piece.template.variables.iter().filter(|(_, variable)| variable.required == Some(true)) {
@@ -195,9 +198,12 @@ impl<'a> Found<'a> {
     }
 
     pub(super) fn begin_bounded(&self, data: &Value, setting: Setting) -> Result<Rendering, TemplateError> {
-        let weight =
-            meter::weigh(data).map_err(|detail| TemplateError::whole("template_limit", self.name(), detail))?;
-        Ok(Rendering::bounded(weight, setting))
+        Ok(Rendering::bounded(self.weigh(data)?, setting))
+    }
+
+    /// How many values the data has, unless one of its lists is too long.
+    fn weigh(&self, data: &Value) -> Result<usize, TemplateError> {
+        meter::weigh(data).map_err(|detail| TemplateError::whole("template_limit", self.name(), detail))
     }
 
     pub(super) fn choose(&self, locale: &str, parts: Parts<'_>) -> Result<Chosen<'a>, TemplateError> {

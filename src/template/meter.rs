@@ -4,7 +4,7 @@
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
-use handlebars::template::{Parameter, TemplateElement};
+use handlebars::template::{HelperTemplate, Parameter, Subexpression, TemplateElement};
 use handlebars::{
     Context, Handlebars, Helper, HelperDef, HelperResult, Output, RenderContext, RenderErrorReason, Template,
 };
@@ -142,6 +142,18 @@ pub(super) fn produced(bytes: usize) -> bool {
     counted.is_ok()
 }
 
+/// Whether something of so many bytes may be made at all. It is counted when it is there; but what is far too much must
+/// not even be begun.
+pub(super) fn has_room(bytes: usize) -> bool {
+    let mut meter = METER.get();
+    let fits = meter.deadline.is_none() || meter.bytes.saturating_add(bytes) <= BYTES;
+    if !fits {
+        meter.over.get_or_insert(Limit::Output);
+        METER.set(meter);
+    }
+    fits
+}
+
 /// A turn of a loop or a partial begins, with so much text of its own.
 fn step(text: usize, is_partial: bool) -> Result<(), Limit> {
     change(|meter, deadline| {
@@ -184,8 +196,50 @@ impl HelperDef for Step {
     }
 }
 
-/// Puts counters where a template's turns begin, and takes out what could not be counted: the indentation of partials,
-/// and output that passes by the escape function.
+/// The helper that writes a value as it is, and counts it; tenants can't name it either.
+pub(super) const RAW: &str = "recado:raw";
+
+#[derive(Clone, Copy)]
+pub(super) struct Raw;
+
+impl HelperDef for Raw {
+    fn call<'reg: 'rc, 'rc>(
+        &self,
+        helper: &Helper<'rc>,
+        _: &'reg Handlebars<'reg>,
+        _: &'rc Context,
+        _: &mut RenderContext<'reg, 'rc>,
+        out: &mut dyn Output,
+    ) -> HelperResult {
+        let value = helper.param(0).filter(|value| !value.is_value_missing());
+        let value = value.ok_or_else(|| {
+            RenderErrorReason::MissingVariable(helper.param(0).and_then(|value| value.relative_path().cloned()))
+        })?;
+        let text = value.render();
+        if !produced(text.len()) {
+            return Err(RenderErrorReason::Other("a limit was reached".to_owned()).into());
+        }
+        Ok(out.write(&text)?)
+    }
+}
+
+/// An unescaped value as a call of that helper: by itself it would pass by the escape function, where values are counted,
+/// into a partial's block, which is rendered before it comes to any output.
+fn raw(call: &HelperTemplate) -> TemplateElement {
+    let mut counted = call.clone();
+    let (params, hash) = (std::mem::take(&mut counted.params), std::mem::take(&mut counted.hash));
+    let name = std::mem::replace(&mut counted.name, Parameter::Name(RAW.to_owned()));
+    let value = if params.is_empty() && hash.is_empty() {
+        name
+    } else {
+        Parameter::Subexpression(Subexpression::new(name, params, hash))
+    };
+    counted.params = vec![value];
+    TemplateElement::Expression(Box::new(counted))
+}
+
+/// Puts counters where a template's turns begin and where values pass by the escape function, and takes out what could
+/// not be counted: the indentation of partials.
 pub(super) fn instrument(tree: &mut Template, html: bool) {
     for element in &mut tree.elements {
         match element {
@@ -205,10 +259,9 @@ pub(super) fn instrument(tree: &mut Template, html: bool) {
                     count(body, false);
                 }
             }
+            TemplateElement::HtmlExpression(call) if html => *element = raw(call),
             // The same where nothing is escaped, except that it is counted.
-            TemplateElement::HtmlExpression(call) if !html => {
-                *element = TemplateElement::Expression(call.clone());
-            }
+            TemplateElement::HtmlExpression(call) => *element = TemplateElement::Expression(call.clone()),
             _ => {}
         }
     }

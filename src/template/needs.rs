@@ -9,6 +9,9 @@ use serde_json::Value;
 use super::bounds::DEEPEST;
 use super::partials::Included;
 
+/// The text outside of all blocks is one, too.
+const LEVELS: usize = DEEPEST + 1;
+
 /// A problem in the template itself, with line and column.
 #[derive(Debug)]
 pub(super) struct Flaw {
@@ -133,7 +136,7 @@ impl Walk<'_, '_> {
         let mut wants = Vec::new();
         self.depth += 1;
         for (index, element) in template.elements.iter().enumerate() {
-            let found = if self.depth > DEEPEST {
+            let found = if self.depth > LEVELS {
                 Err(problem("too_deep", format!("nested deeper than {DEEPEST} blocks")))
             } else {
                 self.element(element, &mut wants)
@@ -270,7 +273,7 @@ impl Walk<'_, '_> {
             Parameter::Path(path) => self.value(path, required, wants),
             Parameter::Subexpression(inner) => {
                 self.depth += 1;
-                if self.depth > DEEPEST {
+                if self.depth > LEVELS {
                     return Err(problem("too_deep", format!("nested deeper than {DEEPEST} expressions")));
                 }
                 if let TemplateElement::Expression(call) = inner.as_element() {

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -11,6 +12,9 @@ use utoipa::ToSchema;
 use super::partials::{Home, PREFIX, Partial, Shelf};
 use super::{Found, Template, TemplateError, Templates};
 use crate::store::documents::{Document, Stamp};
+
+/// How long all may be judged that a change of a partial concerns.
+const JUDGING: Duration = Duration::from_secs(5);
 
 /// A template as its author gives it, and as it is stored.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -163,11 +167,22 @@ impl OwnTemplates {
         self.framed.get(branch).or_else(|| self.framed.get(""))?.get(name)
     }
 
-    /// The first flaw of each part of each template that includes others.
+    /// The first flaw of each part of each template that includes others. That there are too many of them to be looked
+    /// at is one as well.
     pub fn flaws_of_including(&self) -> Vec<TemplateError> {
         let all = self.by_name.values().flatten().map(|(_, template)| template);
         let framed = self.framed.values().flat_map(BTreeMap::values);
-        all.filter(|t| t.includes()).chain(framed).flat_map(|template| template.flaws()).collect()
+        let (began, mut flaws) = (Instant::now(), Vec::new());
+        for template in all.filter(|t| t.includes()).chain(framed) {
+            if began.elapsed() > JUDGING {
+                let detail =
+                    "what includes partials takes too long to be checked: make it fewer, or shorter".to_owned();
+                flaws.push(TemplateError::whole("template_limit", template.name(), detail));
+                break;
+            }
+            flaws.extend(template.flaws());
+        }
+        flaws
     }
 }
 

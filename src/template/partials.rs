@@ -89,13 +89,16 @@ pub(super) struct Included<'a> {
     /// Those that are being read, each within the one before.
     path: Vec<String>,
     read: usize,
+    /// What the parser reads for all of them together, see [`bounds::READING`].
+    reading: usize,
 }
 
 type Refusal = (&'static str, String);
 
 impl<'a> Included<'a> {
-    pub fn new(home: &'a Home, kind: &'a str, locale: &'a str, html: bool) -> Self {
-        Self { home, kind, locale, html, trees: BTreeMap::new(), path: Vec::new(), read: 0 }
+    /// `reading`: what it takes to read the part itself.
+    pub fn new(home: &'a Home, kind: &'a str, locale: &'a str, html: bool, reading: usize) -> Self {
+        Self { home, kind, locale, html, trees: BTreeMap::new(), path: Vec::new(), read: 0, reading }
     }
 
     /// Values may only go into the text escaped.
@@ -127,7 +130,7 @@ impl<'a> Included<'a> {
         self.path.pop();
     }
 
-    fn compile(&self, name: &str) -> Result<Template, Refusal> {
+    fn compile(&mut self, name: &str) -> Result<Template, Refusal> {
         let Some(source) = self.source(name) else {
             let shipped = (self.html && name == LAYOUT).then(engine::layout);
             return shipped.cloned().ok_or_else(|| {
@@ -137,8 +140,12 @@ impl<'a> Included<'a> {
         };
         let place = |line: usize, column: usize| format!("in the partial {name}, line {line} column {column}");
         let source = source.trim_end_matches(['\n', '\r']);
-        bounds::check(source)
+        let seen = bounds::check(source)
             .map_err(|flaw| (flaw.code, format!("{}: {}", place(flaw.line, flaw.column), flaw.detail)))?;
+        self.reading += seen.reading;
+        if self.reading > bounds::READING {
+            return Err(("too_long", format!("with its partials up to {name}, it has too many tags for its length")));
+        }
         let ready = if self.html { markup::inlined(source, None).unwrap_or_default() } else { None };
         let mut tree = Template::compile(ready.as_deref().unwrap_or(source)).map_err(|error| {
             let (line, column) = error.pos().unwrap_or((1, 1));

@@ -280,16 +280,21 @@ impl Template {
             let (line, column) = (Some(flaw.line), Some(flaw.column));
             TemplateError { rule: flaw.code, line, column, ..self.error("template_invalid", part, flaw.detail) }
         };
-        bounds::check(source).map_err(flawed)?;
+        let reading = bounds::check(source).map_err(flawed)?.reading;
         let mut tree = handlebars::Template::compile(source).map_err(|error| {
             let (line, column) = error.pos().unzip();
             let error = self.error("template_invalid", part, error.reason().to_string());
             TemplateError { rule: "syntax", line, column, ..error }
         })?;
-        let mut included = Included::new(&self.home, &part.kind, &part.locale, part.is_html());
+        let mut included = Included::new(&self.home, &part.kind, &part.locale, part.is_html(), reading);
         let needs = Needs::of(&tree, &mut included).map_err(flawed)?;
         // Judged as it was written, rendered as it was made ready.
         if let Some(ready) = self.made_ready(part, source, included.styles())? {
+            if bounds::reading(&ready) > bounds::READING {
+                let detail =
+                    "becomes HTML with too many tags for its length: shorten it, or loop with #each".to_owned();
+                return Err(TemplateError { rule: "too_long", ..self.error("template_invalid", part, detail) });
+            }
             tree = handlebars::Template::compile(&ready).map_err(|error| {
                 let detail = format!("its blocks and its elements do not fit into each other: {}", error.reason());
                 TemplateError { rule: "markup", ..self.error("template_invalid", part, detail) }

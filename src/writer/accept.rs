@@ -111,6 +111,8 @@ impl Task {
                     "routed".into(),
                     detail.as_str().into(),
                     now.0.into(),
+                    request.as_ref().into(),
+                    key.into(),
                 ];
                 batch.push(Kind::Event, row);
             }

@@ -80,8 +80,9 @@ fn finish(f: &Finished, batch: &mut Batch, memory: &mut HashMap<MemoryKey, [Val;
         batch.push(Kind::Captured, row);
     }
     if let Some((event, detail)) = &f.event {
+        let event_id = Uuid::now_v7().to_string();
         let row =
-            [tenant, id, Uuid::now_v7().to_string().into(), (*event).into(), detail.as_str().into(), f.at.0.into()];
+            [tenant, id, event_id.into(), (*event).into(), detail.as_str().into(), f.at.0.into(), Val::Null, Val::Null];
         batch.push(Kind::Event, row);
     }
 }

@@ -20,5 +20,6 @@ mod hang_up;
 mod nodes;
 mod points;
 mod reload;
+mod sandbox;
 mod slow;
 mod stop;

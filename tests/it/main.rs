@@ -19,6 +19,7 @@ mod plugins;
 mod scripts;
 mod secrets;
 mod segments;
+mod settings;
 mod state_machine;
 mod store;
 mod templates;

@@ -79,6 +79,12 @@ on_each_store!(a_tenant_brings_a_channel_and_uses_it_like_any_other, async |app:
     assert_eq!(one.status(&id).await, "sent");
     assert_eq!(app.nobody().post(&path, &report).header("x-token", "token-canary-0123456789").await.status, 200);
     assert_eq!(one.status(&id).await, "delivered");
+    // In metrics it goes by no name of its own: they are read by all, and must not grow with what tenants call theirs.
+    let metrics = app.nobody().get("/metrics").await.text();
+    for counted in ["recado_callbacks_total{channel=\"own\"", "recado_deliveries_total{channel=\"own\""] {
+        assert!(metrics.contains(counted), "no {counted} in {metrics}");
+    }
+    assert!(!metrics.contains("pager"), "{metrics}");
 
     // The other tenant has never heard of it.
     two.get("/v1/plugins/pager").await.is_problem(404, "not-found");

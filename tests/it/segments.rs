@@ -8,16 +8,8 @@ mod writing;
 
 use serde_json::{Value, json};
 
+use crate::support::hostile::{script, segment};
 use crate::support::{Answer, Shop, TestApp};
-
-fn script(kind: &str, source: &str) -> Value {
-    json!({"kind": kind, "source": source})
-}
-
-/// A segment's script around a condition.
-fn segment(condition: &str) -> Value {
-    script("segment", &format!("fn include(contact, now) {{ {condition} }}"))
-}
 
 async fn write(shop: &Shop, name: &str, body: &Value) -> Value {
     let answer = shop.put(&format!("/v1/scripts/{name}"), body).await;

@@ -3,6 +3,9 @@
 mod checking;
 mod properties;
 
+use std::time::Duration;
+
+use plugin_api::conformance::{Behaviour, HttpDouble};
 use serde_json::{Value, json};
 
 use crate::support::{Shop, TestApp};
@@ -167,6 +170,51 @@ on_each_store!(one_tenants_words_are_not_the_others, async |app: TestApp| {
     assert_eq!(sent(&app, &one, &by("sms", "promo", json!({}))).await["text"], "uno");
 });
 
+on_each_store!(what_is_sent_later_or_again_is_said_in_the_words_of_then, async |app: TestApp| {
+    let shop = app.shop().await;
+    let sink = HttpDouble::start().await;
+    let settings = json!({"url": sink.url("/in"), "secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"});
+    shop.set("webhook", json!({"provider": "webhook", "settings": settings})).await;
+    let last = || sink.seen().pop().unwrap().json()["text"].clone();
+    let failing = async || {
+        sink.behave(Behaviour::Refuse);
+        let id = shop.send(&by("webhook", "promo", json!({"a": 1}))).await;
+        app.deliver_due().await;
+        assert_eq!(shop.status(&id).await, "failed");
+        sink.behave(Behaviour::Accept);
+        id
+    };
+    let again = async |id: &str| {
+        shop.post(&format!("/v1/notifications/{id}/retry"), &json!({})).await.expect(200);
+        app.deliver_due().await;
+        shop.find(id).await
+    };
+    put(&shop, "promo", json!({"text": "Hola {{clientName}}"})).await;
+    let id = failing().await;
+    let mut later = by("webhook", "promo", json!({"a": 1}));
+    later["sendAt"] = json!("2026-03-02T16:00:00Z");
+    let later = shop.send(&later).await;
+    assert_eq!(last(), "Hola Ana López");
+    put(&shop, "promo", json!({"text": "Adiós {{clientName}} {{a}}"})).await;
+    assert_eq!(again(&id).await["status"], "sent");
+    assert_eq!(last(), "Adiós Ana López 1");
+    put(&shop, "promo", json!({"text": "Hasta luego"})).await;
+    app.advance(Duration::from_hours(1)).await;
+    assert_eq!((shop.status(&later).await.as_str(), last()), ("sent", json!("Hasta luego")));
+    // New words may need what the request of then did not bring: that is said, and mended by words that don't.
+    let id = failing().await;
+    put(&shop, "promo", json!({"text": "{{b}}"})).await;
+    let found = again(&id).await;
+    assert_eq!((&found["status"], &found["reason"]), (&json!("failed"), &json!("template_failed")), "{found}");
+    assert!(found["timeline"].to_string().contains("b is missing"), "{found}");
+    shop.delete("/v1/templates/promo").await.expect(204);
+    let found = again(&id).await;
+    assert!(found["timeline"].to_string().contains("the template promo was deleted"), "{found}");
+    put(&shop, "promo", json!({"text": "Fin"})).await;
+    assert_eq!(again(&id).await["status"], "sent");
+    assert_eq!(last(), "Fin");
+});
+
 on_each_store!(what_a_request_lacks_is_said_at_once, async |app: TestApp| {
     let shop = app.shop().await;
     let body = json!({"parts": {"text": "{{a}} {{#if b}}{{b}} {{c}}{{/if}} {{#if d}}{{d}}{{/if}}"},
@@ -230,6 +278,21 @@ on_each_store!(a_preview_shows_every_part_and_says_what_to_know, async |app: Tes
     warned("subject_line_break");
     let faults: Vec<_> = shown["faults"].as_array().unwrap().iter().map(|f| f["pointer"].clone()).collect();
     assert!(faults.contains(&json!("/parts/telegram")) && faults.contains(&json!("/parts/email.subject")), "{shown}");
+    // What is not saved is shown as if it were: in its language, with the branch's partials.
+    let branch = shop.branch(json!({})).await;
+    put(&shop, "_foot", json!({"text": "el salón"})).await;
+    put(&shop, "_foot?locale=en", json!({"text": "the salon"})).await;
+    put(&shop, &format!("_foot?branchId={branch}"), json!({"text": "la sucursal"})).await;
+    let body = json!({"parts": {"text": "{{date at}}, {{> foot}}"}, "data": {"at": "2026-03-03"}});
+    for (more, expected) in [
+        (json!({}), "3 de marzo de 2026, el salón"),
+        (json!({"locale": "en"}), "March 3, 2026, the salon"),
+        (json!({"branchId": branch}), "3 de marzo de 2026, la sucursal"),
+    ] {
+        let mut body = body.clone();
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        assert_eq!(preview(&shop, body).await["parts"]["text"]["output"], expected);
+    }
     // One channel: the message as it would be sent, with the text made of the HTML.
     let mail = preview(&shop, json!({"parts": {"email.html": "<p>Hola</p>"}, "channel": "email"})).await;
     assert_eq!(mail["message"], json!({"subject": null, "text": "Hola", "html": "<p>Hola</p>"}));

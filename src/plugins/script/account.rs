@@ -10,6 +10,7 @@ use plugin_api::{
 };
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
+use uuid::Uuid;
 
 use super::hosts::Hosts;
 use super::outcome::{Said, is_verdict};
@@ -60,6 +61,8 @@ impl Account {
             }
         }
         let (channel, address) = (manifest.channel.clone(), manifest.address);
+        // Of all tenants' accounts of a plugin that ships, each has its turns.
+        let script = script.for_whom(&Uuid::now_v7().to_string());
         Ok(Self { script, settings: open, secrets, hosts, host, channel, address, printed: None })
     }
 

@@ -152,9 +152,9 @@ pub(super) fn spec(kind: Kind) -> Spec {
                 select v.t, v.sid, v.id, v.channel, v.recipient, v.subject, v.body, v.html, v.actions, v.now{from v}",
         },
         Kind::Event => Spec {
-            columns: "t text, id text, event_id text, event text, detail text, at bigint",
+            columns: "t text, id text, event_id text, event text, detail text, at bigint, request text, k text",
             sql: "insert into events (tenant_id, notification_id, event_id, event, detail, at) \
-                select v.t, v.id, v.event_id, v.event, v.detail, v.at{from v}",
+                select v.t, v.id, v.event_id, v.event, v.detail, v.at{from v} where {its key was free}",
         },
     }
 }

@@ -158,7 +158,9 @@ impl Statements<'_> {
 fn key_of(kind: Kind, row: &[Val]) -> Option<[&str; 3]> {
     let [tenant, key, request] = match (kind, row) {
         (Kind::Notification, [t, id, request, .., k]) => [t, k, if let Val::Null = request { id } else { request }],
-        (Kind::Key, [t, k, _, request, ..]) | (Kind::Content, [t, request, _, k]) => [t, k, request],
+        (Kind::Key, [t, k, _, request, ..])
+        | (Kind::Content, [t, request, _, k])
+        | (Kind::Event, [t, .., request, k]) => [t, k, request],
         _ => return None,
     };
     Some([tenant.text()?, key.text()?, request.text()?])

@@ -54,6 +54,16 @@ impl Api {
         if let Some(body) = body {
             request = request.header("content-type", "application/json").body(body.to_string());
         }
+        Self::answer(request).await
+    }
+
+    /// A file of one JSON object a line.
+    pub async fn import(&self, path: &str, lines: &str) -> Result<Answer, reqwest::Error> {
+        let request = self.client.post(format!("http://{}{path}", self.address)).bearer_auth(&self.key);
+        Self::answer(request.header("content-type", "application/x-ndjson").body(lines.to_owned())).await
+    }
+
+    async fn answer(request: reqwest::RequestBuilder) -> Result<Answer, reqwest::Error> {
         let response = request.send().await?;
         let (status, headers) = (response.status().as_u16(), response.headers());
         let replayed = headers.contains_key("idempotency-replayed");

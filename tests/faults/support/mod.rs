@@ -7,7 +7,13 @@ mod load;
 mod mail;
 mod pg_proxy;
 mod sink;
-// The other suite's way to a store of one's own; it has a use for all of it.
+// What the other suite has already; it has a use for all of it.
+#[allow(dead_code)]
+#[path = "../../it/support/hostile.rs"]
+pub mod hostile;
+#[allow(dead_code)]
+#[path = "../../it/support/pager.rs"]
+mod pager;
 #[allow(dead_code)]
 #[path = "../../it/support/store.rs"]
 mod store;
@@ -20,6 +26,7 @@ pub use audit::{audit, drained, number, time_passes};
 pub use house::{House, Server};
 pub use load::{Ledger, Load};
 pub use mail::MailSink;
+pub use pager::pager_with;
 pub use pg_proxy::{PgProxy, Rule};
 pub use sink::Sink;
 pub use store::TestStore;

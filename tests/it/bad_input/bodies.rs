@@ -240,3 +240,13 @@ async fn b16_a_template_exists_and_gets_all_it_needs() {
     door.notify(&body).await.expect(202);
     door.still_works().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn b47_a_zone_that_is_none() {
+    let door = Door::open().await;
+    for zone in ["America/Cd_Mexico", "GMT+25", ""] {
+        let to = json!({"phone": "33 1234 5678", "timezone": zone});
+        door.refuses(json!({"to": to}), "validation", "/to/timezone", "timezone").await;
+    }
+    door.still_works().await;
+}

@@ -1,6 +1,7 @@
 //! Templates that must be refused before the parser sees them, or stopped before they cost anything.
 
 use super::*;
+use crate::support::hostile;
 
 /// Refused for this reason at this part, with its place; nothing is stored.
 async fn refused(parts: Value, part: &str, code: &str) {
@@ -15,15 +16,14 @@ async fn refused(parts: Value, part: &str, code: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn b58_a_template_that_does_not_end() {
-    for source in ["{{#if a}}", "{{/if}}", "{{foo bar", "{{#each a}}{{/if}}", "{{", "{{}}"] {
+    for source in hostile::UNENDED {
         refused(json!({"text": source}), "text", "syntax").await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn b59_partials_that_include_themselves() {
-    let inline = "{{#*inline \"p\"}}x{{> p}}{{/inline}}{{> p}}";
-    refused(json!({"text": inline}), "text", "recursive_partial").await;
+    refused(json!({"text": hostile::INLINE}), "text", "recursive_partial").await;
     let door = Door::open().await;
     let put = async |name: &str, source: &str| {
         door.shop.put(&format!("/v1/templates/{name}"), &json!({"parts": {"text": source}})).await
@@ -37,33 +37,28 @@ async fn b59_partials_that_include_themselves() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn b60_a_template_that_is_nested_too_deep() {
-    let seventeen = "{{#if a}}".repeat(17) + &"{{/if}}".repeat(17);
-    let chain = format!("{{{{#if a}}}}{}{{{{/if}}}}", "{{else if b}}".repeat(2000));
-    let brackets = format!("{{{{upper {}a{}}}}}", "(upper ".repeat(2000), ")".repeat(2000));
-    for source in [seventeen, chain, "{{#if}}".repeat(2000), "{{#if a}}".repeat(2000), brackets] {
+    for source in hostile::too_deep() {
         refused(json!({"text": source}), "text", "too_deep").await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn b61_a_partial_that_is_not_there() {
-    for source in ["{{> (lookup this \"k\")}}", "{{> other}}", "{{> welcome}}", "{{#> other}}x{{/other}}"] {
+    for source in hostile::UNKNOWN_PARTIAL {
         refused(json!({"text": source}), "text", "unknown_partial").await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn b62_a_helper_that_is_not_there() {
-    for source in
-        ["{{log \"x\"}}", "{{env \"X\"}}", "{{shout a}}", "{{#shout a}}x{{/shout}}", "{{recado:step 1}}", "{{* x}}"]
-    {
+    for source in hostile::UNKNOWN_HELPER {
         refused(json!({"text": source}), "text", "unknown_helper").await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn b63_html_that_is_not_escaped() {
-    for source in ["<p>{{{x}}}</p>", "<p>{{&x}}</p>", "<p>{{~{x}~}}</p>", "{{#if a}}{{{upper x}}}{{/if}}"] {
+    for source in hostile::UNESCAPED {
         refused(json!({"text": "{{{x}}}", "email.html": source}), "email.html", "unescaped_output").await;
     }
     let door = Door::with(&[("RECADO_TEMPLATES__ALLOW_UNESCAPED_HTML", "true")]).await;
@@ -73,6 +68,17 @@ async fn b63_html_that_is_not_escaped() {
     let shown = door.shop.post("/v1/templates/preview", &shown).await.expect(200);
     assert_eq!(shown["parts"]["email.html"]["output"], "<p><b>x</b></p>");
     assert_eq!(shown["warnings"][0]["code"], "unescaped_html");
+    let one = async |source: &str, data: Value| {
+        let body = json!({"parts": {"email.html": source}, "data": data});
+        door.shop.post("/v1/templates/preview", &body).await
+    };
+    let shown = one("{{{upper x}}}{{{default y x}}}{{&n}}", json!({"x": "<b>", "n": 1})).await.expect(200);
+    assert_eq!(shown["parts"]["email.html"]["output"], "<B><b>1");
+    // They count in a partial's block as well, also where the partial shows nothing of it.
+    door.shop.put("/v1/templates/_quiet", &json!({"parts": {"email.html": "."}})).await.expect(201);
+    let block = "{{#> quiet}}{{#each a}}{{{../b}}}{{/each}}{{/quiet}}";
+    assert_eq!(one(block, json!({"a": [1], "b": "x"})).await.expect(200)["parts"]["email.html"]["output"], ".");
+    one(block, json!({"a": vec![1; 30], "b": "x".repeat(100_000)})).await.is_problem(422, "template-limit");
     door.still_works().await;
 }
 
@@ -95,26 +101,12 @@ async fn b64_a_template_that_is_too_long() {
 #[tokio::test(flavor = "multi_thread")]
 async fn b65_a_preview_that_does_not_end() {
     let door = Door::open().await;
-    let preview = async |body: Value| door.shop.post("/v1/templates/preview", &body).await;
-    let stopped = async |body: Value| {
-        preview(body).await.is_problem(422, "template-limit");
-    };
-    let thrice = "{{#each a}}{{#each ../a}}{{#each ../../a}}{{/each}}{{/each}}{{/each}}";
-    for length in [2000, 1000] {
-        stopped(json!({"parts": {"text": thrice}, "data": {"a": vec![1; length]}})).await;
+    for (name, source) in hostile::doubling() {
+        door.shop.put(&format!("/v1/templates/{name}"), &json!({"parts": {"text": source}})).await.expect(201);
     }
-    // Each includes the one before twice, and none writes a word.
-    door.shop.put("/v1/templates/_p0", &json!({"parts": {"text": "{{! nothing }}"}})).await.expect(201);
-    for n in 1..=18 {
-        let twice = format!("{{{{> p{0}}}}}{{{{> p{0}}}}}", n - 1);
-        door.shop.put(&format!("/v1/templates/_p{n}"), &json!({"parts": {"text": twice}})).await.expect(201);
+    for body in hostile::endless_previews() {
+        door.shop.post("/v1/templates/preview", &body).await.is_problem(422, "template-limit");
     }
-    stopped(json!({"parts": {"text": "{{> p18}}"}})).await;
-    let fives = format!("{{{{#each a}}}}{}{{{{/each}}}}", "x".repeat(60_000));
-    stopped(json!({"parts": {"email.html": fives}, "data": {"a": vec![1; 90]}})).await;
-    let framed = "{{#> layout}}{{#each a}}{{#each ../a}}{{../../b}}{{/each}}{{/each}}{{/layout}}";
-    stopped(json!({"parts": {"email.html": framed}, "data": {"a": vec![1; 90], "b": "x".repeat(100_000)}})).await;
-    stopped(json!({"parts": {"text": "{{#each a}}x{{/each}}"}, "data": {"a": vec![1; 5000]}})).await;
     door.still_works().await;
 }
 
@@ -130,6 +122,13 @@ async fn what_runs_into_a_bound_when_it_is_sent_fails_alone() {
     door.app.deliver_due().await;
     let failed = door.shop.find(&id).await;
     assert_eq!((&failed["status"], &failed["reason"]), (&json!("failed"), &json!("template_limit")), "{failed}");
+    // What can be known beforehand is said to the caller.
+    notify["dryRun"] = json!(true);
+    door.notify(&notify).await.is_problem(422, "template-limit");
+    for dry_run in [true, false] {
+        (notify["dryRun"], notify["data"]) = (json!(dry_run), json!({"a": vec![1; 1001]}));
+        door.notify(&notify).await.has_fault("template-limit", "/data", "template_limit");
+    }
     door.still_works().await;
 }
 

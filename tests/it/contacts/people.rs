@@ -108,6 +108,8 @@ on_each_store!(what_a_contact_must_not_hold_is_refused_field_by_field, async |ap
         (json!({"name": "Ana\r\nBcc: x"}), "/name", "control_characters"),
         (json!({"locale": "spanish"}), "/locale", "locale"),
         (json!({"timezone": "America/Cd_Mexico"}), "/timezone", "timezone"),
+        (json!({"timezone": "GMT+25"}), "/timezone", "timezone"),
+        (json!({"timezone": ""}), "/timezone", "timezone"),
         (json!({"attributes": large}), "/attributes", "too_long"),
         (json!({"attributes": {"a": "\u{0}"}}), "/attributes", "control_characters"),
         (json!({"attributes": [1]}), "/attributes", "wrong_type"),

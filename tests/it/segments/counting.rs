@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use futures_util::future::poll_immediate;
 use recado::clock::Timestamp;
+use recado::ids::TenantId;
 
 use super::*;
 
@@ -125,6 +127,28 @@ on_each_store!(a_fault_names_script_line_and_contact_and_stops_nothing_else, asy
     assert_eq!((&counted["count"], &counted["failed"]), (&json!(0), &json!(50)));
     assert_eq!(counted["errors"].as_array().unwrap().len(), 10);
     assert_eq!(count(&shop, "all").await, json!({"count": 50}));
+});
+
+on_each_store!(one_tenants_runs_are_bounded_and_hold_up_nobody_else, async |app: TestApp| {
+    let (shop, other) = (app.shop().await, Shop::new(&app, "Salón Dos").await);
+    let (runs, id) = (&app.app.segment_runs, TenantId::from(shop.id.as_str()));
+    let under_way = [runs.take(&id).await.unwrap(), runs.take(&id).await.unwrap()];
+    let mut waiting: Vec<_> = (0..8).map(|_| Box::pin(runs.take(&id))).collect();
+    for one in &mut waiting {
+        assert!(poll_immediate(one).await.is_none());
+    }
+    for path in ["count", "contacts"] {
+        let refused = shop.get(&format!("/v1/segments/all/{path}")).await;
+        refused.is_problem(429, "rate-limited");
+        assert!(refused.header("retry-after").is_some());
+        assert_eq!(other.get(&format!("/v1/segments/all/{path}")).await.status, 200);
+    }
+    shop.post("/v1/segments/all/preview", &json!({})).await.is_problem(429, "rate-limited");
+    drop(under_way);
+    for one in waiting {
+        assert!(one.await.is_some());
+    }
+    assert_eq!(count(&shop, "all").await, json!({"count": 0}));
 });
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,6 +1,7 @@
 //! Scripts in versions.
 
 use super::*;
+use crate::support::hostile;
 
 const TEN: &str = "contact.appointments.count >= 10";
 const FIVE: &str = "contact.appointments.count >= 5";
@@ -76,32 +77,13 @@ on_each_store!(a_tenants_segment_takes_the_place_of_the_platforms_and_only_their
     assert_eq!(count(&one, "vip").await, json!({"count": 0}));
 });
 
-/// Source, pointer, and what its fault says.
-const BAD: [(&str, &str, &str); 12] = [
-    ("segment", "fn include(contact, now) {", "to terminate this block"),
-    ("segment", "fn include(contact, now) { contct.name }", "line 1 column 28"),
-    ("segment", "fn include(contact) { true }", "must take 2"),
-    ("segment", "fn includes(contact, now) { true }", "is it `includes`?"),
-    ("segment", "", "a segment needs fn include(contact, now)"),
-    ("campaign", "fn include(contact) { true }", "must take 2"),
-    ("campaign", "fn msg(contact, now) { () }", "a campaign needs"),
-    ("route", "fn route(notification, contact) { [] }", "must take 4"),
-    ("segment", "fn include(contact, now) { eval(\"true\") }", "`eval` is not available"),
-    ("segment", "import \"x\" as y; fn include(contact, now) { true }", "`import` is not available"),
-    ("segment", "fn include(contact, now) { sleep(1); true }", "`sleep` is not available"),
-    ("segment", "fn include(contact, now) { new.name }", "line 1"),
-];
-
 on_each_store!(b67_what_does_not_compile_is_refused_with_its_place_and_nothing_is_kept, async |app: TestApp| {
     let shop = app.shop().await;
-    let deep = format!("fn include(contact, now) {{ {}1{} }}", "(".repeat(10_000), ")".repeat(10_000));
-    let long = format!("fn include(contact, now) {{ true }} // {}", "x".repeat(300_000));
-    let more = [("segment", deep.as_str(), "nested deeper"), ("segment", long.as_str(), "more than 32 KiB")];
-    for (kind, source, said) in BAD.into_iter().chain(more) {
-        let answer = shop.put("/v1/scripts/bad", &script(kind, source)).await;
+    for (kind, source, said) in hostile::refused_scripts() {
+        let answer = shop.put("/v1/scripts/bad", &script(kind, &source)).await;
         let detail = answer.has_fault("script-invalid", "/source", "script_invalid");
         assert!(detail.contains(said), "{source:.60}: {detail}");
-        let tried = try_out(&shop, &script(kind, source)).await;
+        let tried = try_out(&shop, &script(kind, &source)).await;
         assert!(tried.has_fault("script-invalid", "/source", "script_invalid").contains(said), "{source:.60}");
     }
     let place = shop.put("/v1/scripts/bad", &segment("\n  contct.name")).await.is_problem(422, "script-invalid");

@@ -62,12 +62,20 @@ on_each_db!(what_came_under_a_used_key_is_not_stored, async |db: &Db| {
         batch.push(Kind::Notification, row.each_ref().map(val));
         let content = [json!("a"), json!(request), json!(CONTENT), json!(name)];
         batch.push(Kind::Content, content.each_ref().map(val));
+        let event = ["a", request, request, "routed", "the plain order was taken"].map(|text| json!(text));
+        let event = event.into_iter().chain([json!(NOW.0), json!(request), json!(name)]).collect::<Vec<_>>();
+        batch.push(Kind::Event, <[Value; 8]>::try_from(event).unwrap().each_ref().map(val));
         batch
     };
+    let kinds = [Kind::Key, Kind::Notification, Kind::Content, Kind::Event];
     let first = commit(db, batch("r1", "k")).await.unwrap();
-    assert_eq!([Kind::Key, Kind::Notification, Kind::Content].map(|kind| first.count(kind)), [1, 1, 1]);
+    assert_eq!(kinds.map(|kind| first.count(kind)), [1; 4]);
     let again = commit(db, batch("r2", "k")).await.unwrap();
-    assert_eq!([Kind::Key, Kind::Notification, Kind::Content].map(|kind| again.count(kind)), [0, 0, 0]);
+    assert_eq!(kinds.map(|kind| again.count(kind)), [0; 4]);
+    assert!(
+        store::events(&db.pool, &"a".into(), "r2").await.unwrap().is_empty(),
+        "of what nobody can see, nothing is told"
+    );
     let other = commit(db, batch("r3", "k2")).await.unwrap();
     assert_eq!(other.count(Kind::Notification), 1);
     let asked = json!(["r1", "r2", "r3"].map(|id| json!({"t": "a", "id": id})));
@@ -91,7 +99,9 @@ on_each_db!(every_kind_fits_into_one_batch, async |db: &Db| {
     let none = Value::Null;
     batch.push(
         Kind::Event,
-        [json!("a"), json!("f"), json!("e1"), json!("held"), none.clone(), now.clone()].each_ref().map(val),
+        [json!("a"), json!("f"), json!("e1"), json!("held"), none.clone(), now.clone(), none.clone(), none.clone()]
+            .each_ref()
+            .map(val),
     );
     batch.push(Kind::Release, [json!("a"), json!("r"), json!("token"), now.clone()].each_ref().map(val));
     batch.push(Kind::Start, [json!("a"), json!("s"), json!("token"), now.clone(), now.clone()].each_ref().map(val));

@@ -249,7 +249,10 @@ on_each_db!(the_journal_takes_a_late_result_once, async |db: &Db| {
 });
 
 on_each_db!(events_come_in_their_order, async |db: &Db| {
-    let event = |event_id, event| [json!("a"), json!("n1"), json!(event_id), json!(event), json!("ñ"), json!(NOW.0)];
+    let event = |event_id, event| {
+        let none = Value::Null;
+        [json!("a"), json!("n1"), json!(event_id), json!(event), json!("ñ"), json!(NOW.0), none.clone(), none]
+    };
     write(db, Kind::Event, &[event("2", "second"), event("1", "first")]).await.unwrap();
     let found = store::events(&db.pool, &"a".into(), "n1").await.unwrap();
     assert_eq!(found.iter().map(|e| e.event.as_str()).collect::<Vec<_>>(), ["first", "second"]);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use recado::template::{Body, Own, OwnTemplates, Parts, Templates, TenantTemplates};
-use serde_json::json;
+use serde_json::{Value, json};
 
 fn tenant(owns: Vec<Own>) -> TenantTemplates {
     let program = Arc::new(Templates::builtin());
@@ -19,13 +19,37 @@ fn own(branch: &str, name: &str, locale: &str, parts: &[(&str, &str)]) -> Own {
 }
 
 /// Where a value may stand in HTML.
-const PAGES: [&str; 5] = [
-    "<p>{{v}}</p>",
-    "<a href=\"https://x.example/?q={{v}}\" title='{{v}}'>{{upper v}}</a>",
-    "{{#> layout lang=\"es\" title=v}}<p class=\"{{v}}\">{{default nothing v}}</p>{{> foot}}{{/layout}}",
-    "<ul>{{#each many}}<li>{{this}} {{truncate this 9}} {{join ../many}}</li>{{/each}}</ul>",
-    "{{#with one}}<b>{{v}}</b>{{/with}}{{#if (eq v v)}}<i>{{list many}}</i>{{/if}}",
+const PAGES: [(&str, &str); 8] = [
+    ("email.html", "<p>{{v}}</p>"),
+    ("email.html", "<a href=\"https://x.example/?q={{v}}\" title='{{v}}'>{{upper v}}</a>"),
+    (
+        "email.html",
+        "{{#> layout lang=\"es\" title=v}}<p class=\"{{v}}\">{{default nothing v}}</p>{{> foot}}{{/layout}}",
+    ),
+    ("email.html", "<ul>{{#each many}}<li>{{this}} {{truncate this 9}} {{join ../many}}</li>{{/each}}</ul>"),
+    ("email.html", "{{#with one}}<b>{{v}}</b>{{/with}}{{#if (eq v v)}}<i>{{list many}}</i>{{/if}}"),
+    ("email.html", "<html><head><style>p { color: {{v}} }</style></head><body><p>x</p></body></html>"),
+    (
+        "email.mjml",
+        "<mjml><mj-body><mj-section><mj-column>{{#each many}}<mj-text>{{this}}</mj-text>{{/each}}\
+         <mj-button href=\"https://x.example/{{v}}\">{{upper v}}</mj-button></mj-column></mj-section></mj-body></mjml>",
+    ),
+    (
+        "email.mjml",
+        "<mjml><mj-head><mj-title>{{v}}</mj-title><mj-attributes><mj-text color=\"{{v}}\" /></mj-attributes></mj-head>\
+         <mj-body><mj-section><mj-column><mj-text>{{v}}</mj-text></mj-column></mj-section></mj-body></mjml>",
+    ),
 ];
+
+/// The same data with this in the place of each text.
+fn told(data: &Value, value: &str) -> Value {
+    match data {
+        Value::String(_) => value.into(),
+        Value::Array(items) => items.iter().map(|item| told(item, value)).collect(),
+        Value::Object(fields) => fields.iter().map(|(name, field)| (name.clone(), told(field, value))).collect(),
+        plain => plain.clone(),
+    }
+}
 
 /// What makes HTML of a text.
 fn markup(html: &str) -> Vec<char> {
@@ -54,7 +78,7 @@ proptest! {
     fn no_value_becomes_markup(value in hostile(), page in 0..PAGES.len()) {
         let tenant = tenant(vec![
             own("", "_foot", "", &[("email.html", "<small id=\"{{v}}\">{{v}}</small>")]),
-            own("", "page", "", &[("email.html", PAGES[page]), ("text", "{{v}}")]),
+            own("", "page", "", &[PAGES[page], ("text", "{{v}}")]),
         ]);
         let found = tenant.find("page", None).unwrap();
         let html = |value: &str| {
@@ -66,6 +90,20 @@ proptest! {
         // Nothing is escaped where nobody would undo it.
         let text = found.render_here("es", Parts::of("sms"), &json!({"v": "a & b <c>"})).unwrap().text;
         prop_assert_eq!(text, "a & b <c>");
+    }
+
+    #[test]
+    fn nor_in_what_ships(value in hostile()) {
+        // Of nothing at all, a template may say less.
+        prop_assume!(!value.is_empty());
+        let templates = Templates::builtin();
+        for name in templates.names() {
+            let html = |value: &str| {
+                let data = told(templates.get(name).unwrap().sample("es"), value);
+                templates.render(name, "es", Parts::of("email"), &data).unwrap().html.unwrap()
+            };
+            prop_assert_eq!(markup(&html(&value)), markup(&html("x")), "{}", name);
+        }
     }
 
     #[test]
