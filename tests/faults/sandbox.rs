@@ -4,6 +4,7 @@
 mod rows;
 
 use reqwest::Method;
+use rustix::process::Pid;
 use serde_json::{Value, json};
 
 use crate::support::hostile::{RECURSION, script};
@@ -60,7 +61,7 @@ impl Try {
 /// The process that must stay, and a tenant who has nothing to do with it all.
 struct Watch {
     server: Server,
-    pid: u32,
+    pid: Pid,
     bystander: Shop,
     sink: Sink,
 }
