@@ -338,7 +338,7 @@ fn start_failure(e: anyhow::Error) -> Failure {
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
-    Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
+    Ok(crate::pool::runtime()?)
 }
 
 /// One line on stdout.

@@ -85,7 +85,7 @@ pub mod jwt;
 /// API keys and what they may do.
 pub mod keys;
 /// Threads with large stacks, for what tenants write.
-mod pool;
+pub mod pool;
 /// Secrets at rest.
 pub mod secrets;
 /// The nearest right word for a wrong one.

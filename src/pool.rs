@@ -1,7 +1,7 @@
 //! A few threads with large stacks, for what tenants write: scripts and templates. Deep values and calls that they may
-//! still make fit into them with room to spare; the runtime's own threads have stacks a hundred times smaller, and an
-//! overflow would end the process.
+//! still make fit into them with room to spare; on a stack of the usual size an overflow would end the process.
 
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
@@ -19,6 +19,23 @@ const QUEUE: usize = 256;
 pub(crate) struct Panicked;
 
 type Job = Box<dyn FnOnce() + Send>;
+
+thread_local! {
+    /// This thread's stack is as large as the pool's.
+    static ROOMY: Cell<bool> = const { Cell::new(false) };
+}
+
+/// The program's runtime. Its threads have the same large stacks, so that what is over soon need not change threads,
+/// which takes longer than most scripts do.
+pub fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.enable_all().thread_stack_size(STACK).on_thread_start(|| ROOMY.set(true)).build()
+}
+
+/// Runs `job`, which is over soon, on this thread; `None` where the stack is too small for it.
+pub(crate) fn run_here<T>(job: impl FnOnce() -> T) -> Option<Result<T, Panicked>> {
+    ROOMY.get().then(|| catch_unwind(AssertUnwindSafe(job)).map_err(|_| Panicked))
+}
 
 struct Pool {
     jobs: Sender<Job>,

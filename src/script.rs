@@ -1,8 +1,9 @@
 //! Rhai with bounds: the only place that makes an engine, for channels that a script describes as well as for segments,
 //! routes and reminder rules. Values go in, a value comes out; there is no way to a file, a socket, a clock or chance.
 //!
-//! What could run away is refused while compiling or stopped by a budget ([`Kind`]), and everything runs on a few
-//! threads of its own with large stacks, so that a script can neither block the runtime nor overflow a stack.
+//! What could run away is refused while compiling or stopped by a budget ([`Kind`]), and everything runs on threads with
+//! large stacks, which it can't overflow. What is not over at once goes to a few threads of its own, so that it can't
+//! block the runtime either.
 
 mod engine;
 mod fault;
@@ -18,6 +19,7 @@ mod value;
 mod tests;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use rhai::{AST, CallFnOptions, Dynamic, ParseError, Scope};
@@ -41,7 +43,13 @@ struct Compiled {
     kind: Kind,
     /// What the functions of the script are called, with their parameters.
     functions: Vec<(String, Vec<String>)>,
+    /// A call of it was not over at once.
+    long: AtomicBool,
 }
+
+/// What is over at once: far more than a plain script does, and nothing that a thread of the runtime would be missed for.
+const AT_ONCE: u64 = 2_000;
+const AT_ONCE_TIME: Duration = Duration::from_millis(2);
 
 /// What a call came to.
 #[derive(Debug)]
@@ -69,23 +77,29 @@ impl Evaluation {
 
 /// What a function is given.
 pub enum Argument {
-    Data(Value),
+    Data(Arc<Value>),
     Contact(Person),
     Moment(Moment),
 }
 
 impl From<Value> for Argument {
     fn from(value: Value) -> Self {
-        Self::Data(value)
+        Self::Data(Arc::new(value))
     }
 }
 
-impl From<Argument> for Dynamic {
-    fn from(argument: Argument) -> Self {
+impl From<&Arc<Value>> for Argument {
+    fn from(value: &Arc<Value>) -> Self {
+        Self::Data(Arc::clone(value))
+    }
+}
+
+impl From<&Argument> for Dynamic {
+    fn from(argument: &Argument) -> Self {
         match argument {
             Argument::Data(value) => value::to_dynamic(value),
-            Argument::Contact(person) => Self::from(person),
-            Argument::Moment(moment) => Self::from(moment),
+            Argument::Contact(person) => Self::from(person.clone()),
+            Argument::Moment(moment) => Self::from(*moment),
         }
     }
 }
@@ -117,7 +131,7 @@ impl Script {
             .iter_functions()
             .map(|f| (f.name.to_owned(), f.params.iter().map(|p| (*p).to_owned()).collect()))
             .collect();
-        Ok(Self(Arc::new(Compiled { ast, kind, functions })))
+        Ok(Self(Arc::new(Compiled { ast, kind, functions, long: AtomicBool::new(false) })))
     }
 
     /// The names of the functions it defines, and how many parameters each takes.
@@ -129,6 +143,11 @@ impl Script {
         self.0.functions.iter().any(|(name, _)| name == function)
     }
 
+    /// What a function of it calls its parameters.
+    pub fn parameters(&self, function: &str) -> Option<&[String]> {
+        self.0.functions.iter().find(|(name, _)| name == function).map(|(_, parameters)| parameters.as_slice())
+    }
+
     /// Calls one of its functions. Waits while too many other calls wait for a thread.
     pub async fn call<A: Into<Argument>>(
         &self,
@@ -136,9 +155,35 @@ impl Script {
         arguments: Vec<A>,
         secrets: Secrets,
     ) -> Evaluation {
-        pool::run(self.calling(function, arguments, secrets))
-            .await
-            .unwrap_or_else(|pool::Panicked| Evaluation::failed())
+        let arguments: Vec<Argument> = arguments.into_iter().map(Into::into).collect();
+        match self.call_at_once(function, &arguments, secrets) {
+            Ok(evaluation) => evaluation,
+            Err(secrets) => pool::run(self.calling(function, arguments, secrets))
+                .await
+                .unwrap_or_else(|pool::Panicked| Evaluation::failed()),
+        }
+    }
+
+    /// On this thread, if it has the room and the call is over at once; else the secrets come back. A call changes
+    /// nothing, so it can be made again.
+    fn call_at_once(&self, function: &str, arguments: &[Argument], secrets: Secrets) -> Result<Evaluation, Secrets> {
+        if self.0.long.load(Relaxed) {
+            return Err(secrets);
+        }
+        let mut lent = Some(secrets);
+        let made = pool::run_here(|| {
+            run::begin(AT_ONCE_TIME, Some(AT_ONCE));
+            self.evaluate(function, arguments, lent.take().unwrap_or_default())
+        });
+        match made {
+            None => Err(lent.unwrap_or_default()),
+            Some(Ok((evaluation, late))) => {
+                let long = evaluation.operations >= AT_ONCE;
+                self.0.long.fetch_or(long, Relaxed);
+                if long || late { Err(evaluation.secrets.as_lent()) } else { Ok(evaluation) }
+            }
+            Some(Err(pool::Panicked)) => Ok(Evaluation::failed()),
+        }
     }
 
     /// As [`Script::call`], for what nobody's message waits for: it never takes the last thread.
@@ -160,16 +205,18 @@ impl Script {
     ) -> impl FnOnce() -> Evaluation + Send + 'static + use<A> {
         let script = self.clone();
         let arguments: Vec<Argument> = arguments.into_iter().map(Into::into).collect();
-        move || script.evaluate(function, arguments, secrets)
+        move || {
+            run::begin(script.0.kind.budget().time, None);
+            script.evaluate(function, &arguments, secrets).0
+        }
     }
 
-    /// The call itself, on one of the pool's threads.
-    fn evaluate(&self, function: &str, arguments: Vec<Argument>, secrets: Secrets) -> Evaluation {
+    /// The call itself, on a thread with room for it; and whether the time ran out.
+    fn evaluate(&self, function: &str, arguments: &[Argument], secrets: Secrets) -> (Evaluation, bool) {
         let began = Instant::now();
-        let Compiled { ast, kind, functions } = &*self.0;
-        run::begin(kind.budget().time);
+        let Compiled { ast, kind, functions, .. } = &*self.0;
         run::lend(secrets);
-        let arguments: Vec<Dynamic> = arguments.into_iter().map(Into::into).collect();
+        let arguments: Vec<Dynamic> = arguments.iter().map(Into::into).collect();
         let options = CallFnOptions::new().eval_ast(false);
         let called =
             engine::of(*kind).call_fn_with_options::<Dynamic>(options, &mut Scope::new(), ast, function, arguments);
@@ -180,7 +227,7 @@ impl Script {
                 .map_err(|detail| ScriptError::result(format!("{function} must return plain data, but {detail}"))),
             Err(e) => Err(fault::of_running(*e, *kind, functions)),
         };
-        Evaluation { result, log, operations, elapsed: began.elapsed(), secrets: run::give_back() }
+        (Evaluation { result, log, operations, elapsed: began.elapsed(), secrets: run::give_back() }, late)
     }
 }
 

@@ -36,7 +36,7 @@ impl Script {
     }
 
     fn judge(&self, people: Vec<Person>, now: Moment) -> Vec<Verdict> {
-        let Compiled { ast, kind, functions } = &*self.0;
+        let Compiled { ast, kind, functions, .. } = &*self.0;
         let (engine, budget) = (engine::of(*kind), kind.budget());
         let options = || CallFnOptions::new().eval_ast(false);
         let ends = Instant::now() + BATCH_TIME;
@@ -48,7 +48,7 @@ impl Script {
                 verdicts.push(Verdict { included: Err(too_long()), log: vec![], operations: 0 });
                 continue;
             }
-            run::begin(budget.time);
+            run::begin(budget.time, None);
             let said = engine.call_fn_with_options::<Dynamic>(options(), &mut scope, ast, FUNCTION, (person, now));
             let run::Run { operations, late, timed, log } = run::end();
             let included = match said {

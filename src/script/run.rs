@@ -14,6 +14,8 @@ const LINE: usize = 200;
 /// Looked at before each operation, so it holds nothing that must be borrowed.
 struct Meter {
     operations: Cell<u64>,
+    /// More are not done, whatever the engine would allow.
+    most: Cell<u64>,
     budget: Cell<Duration>,
     /// Set when the call has lasted long enough to be worth the question what time it is.
     deadline: Cell<Option<Instant>>,
@@ -25,6 +27,7 @@ thread_local! {
     static METER: Meter = const {
         Meter {
             operations: Cell::new(0),
+            most: Cell::new(0),
             budget: Cell::new(Duration::ZERO),
             deadline: Cell::new(None),
             late: Cell::new(false),
@@ -44,9 +47,11 @@ pub(super) struct Run {
     pub log: Vec<String>,
 }
 
-pub(super) fn begin(budget: Duration) {
+/// A call begins that may last so long and do so many operations, or as many as its engine allows.
+pub(super) fn begin(budget: Duration, most: Option<u64>) {
     METER.with(|meter| {
         meter.operations.set(0);
+        meter.most.set(most.unwrap_or(u64::MAX));
         meter.budget.set(budget);
         meter.deadline.set(None);
         meter.late.set(false);
@@ -83,7 +88,7 @@ pub(super) fn progress(operations: u64) -> Option<Dynamic> {
                 None => meter.deadline.set(Some(now + meter.budget.get())),
             }
         }
-        meter.late.get().then_some(Dynamic::UNIT)
+        (meter.late.get() || operations >= meter.most.get()).then_some(Dynamic::UNIT)
     })
 }
 

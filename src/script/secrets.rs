@@ -21,16 +21,25 @@ const COVERED: &str = "********";
 pub struct Secrets {
     nonce: String,
     entries: Vec<(String, SecretString)>,
+    /// Of them, those that were not made of others.
+    lent: usize,
 }
 
 impl Secrets {
     /// Lends these, by name, under a fresh number.
     pub fn lend<'a>(secrets: impl IntoIterator<Item = (&'a str, &'a SecretString)>) -> Self {
-        let mut lent = Self { nonce: format!("{:032x}", rand::random::<u128>()), entries: vec![] };
+        let mut lent = Self { nonce: format!("{:032x}", rand::random::<u128>()), ..Self::default() };
         for (name, value) in secrets {
             lent.entries.push((lent.placeholder(name), value.clone()));
         }
+        lent.lent = lent.entries.len();
         lent
+    }
+
+    /// As they were before the call, which is to be made again.
+    pub(super) fn as_lent(mut self) -> Self {
+        self.entries.truncate(self.lent);
+        self
     }
 
     /// What stands for a secret in this call.
@@ -67,12 +76,14 @@ impl Secrets {
             .find_map(|(p, value)| text.strip_prefix(p.as_str()).map(|rest| (value.expose_secret(), rest)))
     }
 
-    /// The text with placeholders in place of values: what the outside says about a secret is kept from the script.
-    pub fn hide(&self, text: &str) -> String {
-        self.entries.iter().fold(text.to_owned(), |text, (placeholder, value)| {
+    /// Puts placeholders in the place of values: what the outside says about a secret is kept from the script.
+    pub fn hide(&self, text: &mut String) {
+        for (placeholder, value) in &self.entries {
             let value = value.expose_secret();
-            if value.len() >= SHORTEST && text.contains(value) { text.replace(value, placeholder) } else { text }
-        })
+            if value.len() >= SHORTEST && text.contains(value) {
+                *text = text.replace(value, placeholder);
+            }
+        }
     }
 
     /// The text with neither values nor placeholders, of this call or another, for people to read.

@@ -123,6 +123,31 @@ async fn what_runs_away_is_stopped_and_the_next_call_goes_well() {
     }
 }
 
+/// On the program's own threads, where every call begins.
+#[test]
+fn a_call_that_is_not_over_at_once_is_made_again_elsewhere() {
+    let runtime = pool::runtime().unwrap();
+    let run = |x: Value, script: &Script| {
+        let secret = secrecy::SecretString::from("s3cret-canary");
+        let secrets = Secrets::lend([("token", &secret)]);
+        let (x, script) = (json!({"token": secrets.placeholder("token"), "turns": x}), script.clone());
+        runtime.block_on(runtime.spawn(async move { script.call("run", vec![x], secrets).await })).unwrap()
+    };
+    let counting = "fn run(x) { print(\"begun\"); let made = base64(x.token); for i in 0..x.turns {} made + x.turns }";
+    let script = compiled(counting).unwrap();
+    for (turns, long) in [(1, false), (50_000, true), (2, true)] {
+        let Evaluation { result, log, secrets, .. } = run(turns.into(), &script);
+        let said = secrets.reveal(result.unwrap().as_str().unwrap());
+        assert_eq!((said, log), (format!("czNjcmV0LWNhbmFyeQ=={turns}"), vec!["begun".to_owned()]));
+        assert_eq!(script.0.long.load(Relaxed), long, "{turns}");
+    }
+    for body in ["loop {}", "run(x)", "let a = []; loop { a = [a]; }", "let s = \"x\"; loop { s += s; }"] {
+        let script = compiled(&format!("fn run(x) {{ {body} }}")).unwrap();
+        assert_eq!(run(Value::Null, &script).result.unwrap_err().code, "script_limit", "{body}");
+        assert_eq!(run(Value::Null, &script).result.unwrap_err().code, "script_limit", "{body}, again");
+    }
+}
+
 #[tokio::test]
 async fn recursion_ends() {
     let deep = called("fn run(x) { run(x) }", json!(0)).await.result.unwrap_err();
@@ -316,7 +341,8 @@ mod with_secrets {
     async fn what_comes_back_is_hidden_again() {
         let secret = SecretString::from(VALUE);
         let secrets = Secrets::lend([("token", &secret)]);
-        let hidden = secrets.hide(&format!("you sent {VALUE}"));
+        let mut hidden = format!("you sent {VALUE}");
+        secrets.hide(&mut hidden);
         assert_eq!(hidden, format!("you sent {}", secrets.placeholder("token")));
     }
 
