@@ -180,7 +180,7 @@ impl Script {
             Some(Ok((evaluation, late))) => {
                 let long = evaluation.operations >= AT_ONCE;
                 self.0.long.fetch_or(long, Relaxed);
-                if long || late { Err(evaluation.secrets.as_lent()) } else { Ok(evaluation) }
+                if long || late { Err(evaluation.secrets.into_lent()) } else { Ok(evaluation) }
             }
             Some(Err(pool::Panicked)) => Ok(Evaluation::failed()),
         }

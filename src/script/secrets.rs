@@ -37,7 +37,7 @@ impl Secrets {
     }
 
     /// As they were before the call, which is to be made again.
-    pub(super) fn as_lent(mut self) -> Self {
+    pub(super) fn into_lent(mut self) -> Self {
         self.entries.truncate(self.lent);
         self
     }
