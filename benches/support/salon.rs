@@ -40,8 +40,11 @@ fn days_ago(n: i64) -> i64 {
     n * 7 % 200
 }
 
+/// A segment's name, its text, and whether it means contact `n`.
+type Example = (&'static str, &'static str, fn(i64) -> bool);
+
 /// The segments of `scripts/examples`, with the answer of this salon.
-pub const EXAMPLES: [(&str, &str, fn(i64) -> bool); 3] = [
+pub const EXAMPLES: [Example; 3] = [
     ("birthday", include_str!("../../scripts/examples/segments/birthday.rhai"), |n| n % 12 == 2 && n % 21 > 0),
     ("colour_fades", include_str!("../../scripts/examples/segments/colour_fades.rhai"), |n| {
         n % 4 == 0 && n % 21 > 0 && (56..=112).contains(&days_ago(n)) && n % 10 != 0
