@@ -89,7 +89,7 @@ impl Stopwatch {
     }
 
     fn per_message(&self, count: usize) -> Cost {
-        let worked = on_the_processors() - self.1;
+        let worked = on_the_processors().saturating_sub(self.1);
         (self.0.elapsed().as_secs_f64() / count as f64, worked.as_secs_f64() / count as f64)
     }
 }
