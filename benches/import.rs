@@ -2,8 +2,8 @@
 //!
 //!     cargo bench --bench import -- 50000 3
 //!
-//! The arguments are rows and rounds. `indexed` inserts into a copy of the contacts' table with its indexes, `bare` into
-//! one without. Both get the rows ready-made, in the import's own batches, one statement and one commit each; the import
+//! The arguments are rows and rounds. `indexed` inserts into a copy of the table with its indexes, `bare` into one
+//! without. Both get the rows ready-made, in the import's own batches, one statement and one commit each; the import
 //! parses, checks, looks everybody up and writes. SQLite is always tried, PostgreSQL where TEST_DATABASE_URL
 //! names one or one answers on 127.0.0.1:5432. `x bare` and `x indexed` are medians of the rounds' ratios.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
@@ -57,18 +57,31 @@ async fn measure(mut store: TestStore, count: usize, rounds: usize) {
     let app = App::build(config(&store), None).await.unwrap();
     app.start().await.unwrap();
     let router = recado::http::router(Arc::clone(&app));
-    let names = ["bare", "indexed", "contacts, new", "contacts, known", "appointments"];
-    let mut rates: [Vec<f64>; 5] = Default::default();
+    // Each with the limits it is measured against, with and without indexes.
+    let names = [
+        ("contacts, bare", 0),
+        ("contacts, indexed", 0),
+        ("appointments, bare", 2),
+        ("appointments, indexed", 2),
+        ("contacts, new", 0),
+        ("contacts, known", 0),
+        ("appointments, new", 2),
+        ("appointments, known", 2),
+    ];
+    let mut rates: [Vec<f64>; 8] = Default::default();
     // The first round warms up.
     for round in 0..=rounds {
         // A salon of its own each time, so that everybody is new.
         let key = key_of_a_new_tenant(&router).await;
         let (contacts, appointments) = (contacts(count), appointments(count));
         let measured = [
-            insert_bare(&app.db, count, false).await,
-            insert_bare(&app.db, count, true).await,
+            insert_bare(&app.db, CONTACTS, count, false).await,
+            insert_bare(&app.db, CONTACTS, count, true).await,
+            insert_bare(&app.db, APPOINTMENTS, count, false).await,
+            insert_bare(&app.db, APPOINTMENTS, count, true).await,
             import(&router, &key, "contacts", &contacts, count).await,
             import(&router, &key, "contacts", &contacts, count).await,
+            import(&router, &key, "appointments", &appointments, count).await,
             import(&router, &key, "appointments", &appointments, count).await,
         ];
         if round > 0 {
@@ -77,14 +90,14 @@ async fn measure(mut store: TestStore, count: usize, rounds: usize) {
             }
         }
     }
-    for (name, own) in names.iter().zip(&rates) {
+    for ((name, limit), own) in names.iter().zip(&rates) {
         let against = |other: &[f64]| median(own.iter().zip(other).map(|(own, other)| own / other));
         println!(
             "{:<10} {name:<22} {:>9.0} {:>7.3} {:>10.3}",
             app.db.engine.name(),
             median(own.iter().copied()),
-            against(&rates[0]),
-            against(&rates[1])
+            against(&rates[*limit]),
+            against(&rates[limit + 1])
         );
     }
     app.stop().await;
@@ -139,14 +152,47 @@ fn per_second(count: usize, began: Instant) -> f64 {
     count as f64 / began.elapsed().as_secs_f64()
 }
 
-/// The limit: ready-made rows of all columns that an import fills, in one statement and one commit for many, into a
-/// copy of the table.
-async fn insert_bare(db: &Db, count: usize, indexed: bool) -> f64 {
-    let table = format!("bare_{}", uuid::Uuid::new_v4().simple());
-    let columns = "tenant_id text, contact_id text, external_id text, name text, phone text, email text, locale text, \
+/// Ready-made rows of all columns that an import fills.
+#[derive(Clone, Copy)]
+struct Ready {
+    table: &'static str,
+    columns: &'static str,
+    row: fn(usize) -> Value,
+}
+
+const CONTACTS: Ready = Ready {
+    table: "contacts",
+    columns: "tenant_id text, contact_id text, external_id text, name text, phone text, email text, locale text, \
         attributes text, preferences text, consents text, search text, created_at bigint, updated_at bigint, \
-        import_mark bigint, import_line bigint";
-    let names: Vec<&str> = columns.split(", ").filter_map(|c| c.split(' ').next()).collect();
+        import_mark bigint, import_line bigint",
+    row: |n| {
+        let phone = phone(n);
+        json!({"tenant_id": "0193f0a0-0000-7000-8000-000000000000", "contact_id": uuid::Uuid::now_v7().to_string(),
+            "external_id": format!("client-{n}"), "name": format!("Ana López García {n}"), "phone": phone,
+            "email": format!("ana.lopez.{n}@example.com"), "locale": "es-MX", "preferences": "{}", "consents": "[]",
+            "attributes": json!({"cumpleaños": "1990-05-17", "puntos": n.to_string()}).to_string(),
+            "search": format!("ana lopez garcia {n} client-{n} {phone} ana.lopez.{n}@example.com"),
+            "created_at": 1_800_000_000_000_i64, "updated_at": 1_800_000_000_000_i64, "import_mark": 7, "import_line": n})
+    },
+};
+
+const APPOINTMENTS: Ready = Ready {
+    table: "appointments",
+    columns: "tenant_id text, external_id text, contact_id text, starts_at bigint, status text, service text, \
+        professional text, attributes text, created_at bigint, updated_at bigint, import_mark bigint, import_line bigint",
+    row: |n| {
+        json!({"tenant_id": "0193f0a0-0000-7000-8000-000000000000", "external_id": format!("visit-{n}"),
+            "contact_id": uuid::Uuid::now_v7().to_string(), "starts_at": 1_770_000_000_000_i64, "status": "COMPLETED",
+            "service": "Manicure", "professional": "Eva", "attributes": "{}", "created_at": 1_800_000_000_000_i64,
+            "updated_at": 1_800_000_000_000_i64, "import_mark": 7, "import_line": n})
+    },
+};
+
+/// The limit: ready-made rows in one statement and one commit for many, into a copy of their table.
+async fn insert_bare(db: &Db, ready: Ready, count: usize, indexed: bool) -> f64 {
+    let Ready { table: original, columns, row } = ready;
+    let table = format!("bare_{}", uuid::Uuid::new_v4().simple());
+    let names: Vec<&str> = columns.split(", ").filter_map(|c| c.split_whitespace().next()).collect();
     let from = match db.engine {
         Engine::Postgres => format!("json_to_recordset($1::json) as v({columns})"),
         Engine::Sqlite => {
@@ -158,11 +204,11 @@ async fn insert_bare(db: &Db, count: usize, indexed: bool) -> f64 {
     let schema = include_str!("../migrations/0004_contacts.sql");
     let schema = schema.lines().map(|line| line.split("--").next().unwrap()).collect::<Vec<_>>().join(" ");
     for statement in schema.split(';').map(str::trim) {
-        let sql = if statement.starts_with("create table contacts ") {
-            statement.replacen("contacts", &table, 1)
-        } else if indexed && statement.contains(" on contacts (") {
-            statement.replacen(" contacts_", &format!(" {table}_"), 1).replacen(
-                "on contacts",
+        let sql = if statement.starts_with(&format!("create table {original} ")) {
+            statement.replacen(original, &table, 1)
+        } else if indexed && statement.contains(&format!(" on {original} (")) {
+            statement.replacen(&format!(" {original}_"), &format!(" {table}_"), 1).replacen(
+                &format!("on {original}"),
                 &format!("on {table}"),
                 1,
             )
@@ -171,15 +217,6 @@ async fn insert_bare(db: &Db, count: usize, indexed: bool) -> f64 {
         };
         sqlx::query(AssertSqlSafe(sql)).execute(&mut conn).await.unwrap();
     }
-    let row = |n: usize| {
-        let phone = phone(n);
-        json!({"tenant_id": "0193f0a0-0000-7000-8000-000000000000", "contact_id": uuid::Uuid::now_v7().to_string(),
-            "external_id": format!("client-{n}"), "name": format!("Ana López García {n}"), "phone": phone,
-            "email": format!("ana.lopez.{n}@example.com"), "locale": "es-MX", "preferences": "{}", "consents": "[]",
-            "attributes": json!({"cumpleaños": "1990-05-17", "puntos": n.to_string()}).to_string(),
-            "search": format!("ana lopez garcia {n} client-{n} {phone} ana.lopez.{n}@example.com"),
-            "created_at": 1_800_000_000_000_i64, "updated_at": 1_800_000_000_000_i64, "import_mark": 7, "import_line": n})
-    };
     let batches: Vec<String> = (0..count)
         .step_by(COMMIT)
         .map(|from| serde_json::to_string(&(from..count.min(from + COMMIT)).map(row).collect::<Vec<_>>()).unwrap())

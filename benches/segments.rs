@@ -2,16 +2,20 @@
 //!
 //!     cargo bench --bench segments -- 100000 3
 //!
-//! The arguments are contacts (each with 0 to 19 appointments, 9.5 of them on average) and rounds. `evaluations` compares
-//! one thread's work on contacts in memory: the shipped `vip` on our path with the same script on a bare engine with a
+//! The arguments are contacts (each with 0 to 22 appointments, 10.3 of them on average) and rounds. `evaluations` compares
+//! one thread's work on contacts in memory: a shipped segment on our path with the same script on a bare engine with a
 //! registered type. `count` compares a whole count with reading the same columns of the same rows through sqlx and asking
-//! the bare engine about each. SQLite is always tried, PostgreSQL where TEST_DATABASE_URL names one or one answers on
-//! 127.0.0.1:5432. Ratios are medians of the rounds'; `grew by` is how much memory all counts together took.
+//! the bare engine about each; `example` is a whole count by one of `scripts/examples`. SQLite is always tried, PostgreSQL
+//! where TEST_DATABASE_URL names one or one answers on 127.0.0.1:5432. Ratios are medians of the rounds'; `grew by` is
+//! how much memory all counts together took.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 #[path = "../tests/it/support/store.rs"]
 #[allow(dead_code, reason = "shared with the tests, which need more of it")]
 mod store;
+
+#[path = "support/salon.rs"]
+mod salon;
 
 /// The server's own.
 #[global_allocator]
@@ -27,21 +31,16 @@ use recado::app::App;
 use recado::clock::{FakeClock, Timestamp};
 use recado::config::Config;
 use recado::contact::{Facts, Figures};
-use recado::ids::TenantId;
-use recado::script::{Moment, Person};
+use recado::script::Person;
 use recado::scripts::{Kind, Scripts};
 use recado::segment::Segment;
-use recado::settings::TenantSettings;
-use recado::store::{Engine, tenants};
 use rhai::{AST, CallFnOptions, Dynamic, Scope};
 use sqlx::{AssertSqlSafe, Row};
 
+use salon::{DAY, EXAMPLES, NOW, TENANT, figures};
 use store::TestStore;
 
-const TENANT: &str = "0193f0a0-0000-7000-8000-000000000000";
-const NOW: &str = "2026-03-02T15:00:00Z";
 const SEGMENTS: [&str; 2] = ["vip", "inactive"];
-const DAY: i64 = 24 * 3600 * 1000;
 
 fn main() {
     // Cargo adds a `--bench` of its own.
@@ -113,20 +112,9 @@ fn source(name: &str) -> String {
     Scripts::builtin().get(Kind::Segment, name).unwrap().source.to_string()
 }
 
-fn figures(n: i64, now: i64) -> Figures {
-    let came = n % 20;
-    Figures {
-        count: came,
-        completed: came,
-        last_at: (came > 0).then(|| Timestamp(now - n * 7 % 200 * DAY - 1)),
-        next_at: (n % 10 == 0).then(|| Timestamp(now + DAY)),
-        ..Figures::default()
-    }
-}
-
 async fn evaluations(rounds: usize) {
     const BATCHES: i64 = 300;
-    let now = Moment::new(Timestamp::parse(NOW).unwrap(), chrono_tz::Tz::America__Mexico_City);
+    let now = salon::now();
     for name in SEGMENTS {
         let script = Kind::Segment.compile(&source(name)).unwrap();
         let bare = BareEngine::new(&source(name), now.at.0);
@@ -136,7 +124,7 @@ async fn evaluations(rounds: usize) {
             let mut included = 0;
             for batch in 0..BATCHES {
                 let person = |n| {
-                    let figures = figures(batch * 1000 + n, now.at.0);
+                    let figures = figures(batch * 1000 + n);
                     Person::new(Facts { figures, ..Facts::default() }, now)
                 };
                 let verdicts = script.include((0..1000).map(person).collect(), now).await;
@@ -144,7 +132,7 @@ async fn evaluations(rounds: usize) {
             }
             let our_rate = (BATCHES * 1000) as f64 / began.elapsed().as_secs_f64() / 1e6;
             let began = Instant::now();
-            let expected = (0..BATCHES * 1000).filter(|n| bare.include(figures(*n, now.at.0), now.at.0)).count();
+            let expected = (0..BATCHES * 1000).filter(|n| bare.include(figures(*n), now.at.0)).count();
             let bare_rate = (BATCHES * 1000) as f64 / began.elapsed().as_secs_f64() / 1e6;
             assert_eq!(included, expected);
             // The first round warms up.
@@ -159,10 +147,10 @@ async fn evaluations(rounds: usize) {
 
 /// How long a trial of a script takes, from its text to its answer.
 async fn playground() {
-    let now = Moment::new(Timestamp::parse(NOW).unwrap(), chrono_tz::Tz::UTC);
+    let now = salon::now();
     let began = Instant::now();
     let script = Kind::Segment.compile_in_turn(&source("inactive")).await.unwrap();
-    let people = (0..100).map(|n| Person::new(Facts { figures: figures(n, now.at.0), ..Facts::default() }, now));
+    let people = (0..100).map(|n| Person::new(Facts { figures: figures(n), ..Facts::default() }, now));
     let verdicts = script.include(people.collect(), now).await;
     assert!(verdicts.iter().all(|v| v.included.is_ok()));
     println!(
@@ -174,28 +162,22 @@ async fn playground() {
 }
 
 async fn counts(mut store: TestStore, count: usize, rounds: usize) {
+    let began = Instant::now();
+    salon::fill(store.open().await, count as i64).await;
+    let filled = began.elapsed().as_secs_f64();
     let app = App::build(config(&store), Some(FakeClock::at(NOW))).await.unwrap();
     app.start().await.unwrap();
-    let tenant: TenantId = TENANT.into();
-    fill(&app, &tenant, count as i64).await;
-    let settled = app.tenants.get(&tenant).await.unwrap();
+    salon::write_examples(&app).await;
     let now = app.now().0;
     let place = app.db.engine.name();
+    println!("{place:<12} {:<22} {filled:>10.2} s   ({count} contacts and their appointments)", "filled");
     let mut grown = 0;
     for name in SEGMENTS {
-        let segment = Segment::find(&app, &tenant, name).await.unwrap();
         let bare = BareEngine::new(&source(name), now);
         let (mut ours, mut theirs) = (vec![], vec![]);
         for round in 0..=rounds {
             let before = resident();
-            let began = Instant::now();
-            let mut included = 0;
-            let walked = segment.walk(&app, &settled, None, |_, verdict| {
-                included += usize::from(verdict.included == Ok(true));
-                ControlFlow::Continue(())
-            });
-            assert_eq!(walked.await.unwrap().contacts, count as u64);
-            let our_time = began.elapsed().as_secs_f64();
+            let (included, our_time) = walk(&app, name, count).await;
             if round > 0 {
                 grown += resident().saturating_sub(before);
             }
@@ -210,10 +192,35 @@ async fn counts(mut store: TestStore, count: usize, rounds: usize) {
         }
         print(place, &format!("count {name}"), &mut ours, &mut theirs, "s  ");
     }
+    for (name, _, is_in) in EXAMPLES {
+        let mut times = vec![];
+        for _ in 0..rounds {
+            let (included, time) = walk(&app, name, count).await;
+            assert_eq!(included, (0..count as i64).filter(|n| is_in(*n)).count(), "{name}");
+            times.push(time);
+        }
+        let time = median(&mut times);
+        let rate = count as f64 / time / 1e6;
+        println!("{place:<12} {:<22} {time:>10.2} s   {rate:>10.2} M/s", format!("example {name}"));
+    }
     println!("{place:<12} all counts together grew by {grown} KiB; {count} contacts");
     app.stop().await;
     app.db.pool.close().await;
     store.remove().await;
+}
+
+/// A whole count: how many are in, and how many seconds it took.
+async fn walk(app: &App, name: &str, count: usize) -> (usize, f64) {
+    let tenant = app.tenants.get(&TENANT.into()).await.unwrap();
+    let segment = Segment::find(app, &tenant.id, name).await.unwrap();
+    let (began, mut included) = (Instant::now(), 0);
+    let walked = segment.walk(app, &tenant, None, |_, verdict| {
+        included += usize::from(verdict.included == Ok(true));
+        ControlFlow::Continue(())
+    });
+    let walked = walked.await.unwrap();
+    assert_eq!((walked.contacts, walked.failed), (count as u64, 0));
+    (included, began.elapsed().as_secs_f64())
 }
 
 /// The limit: one statement, row by row, through the same pool.
@@ -248,47 +255,6 @@ fn resident() -> u64 {
     let text = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default().to_owned();
     line.trim().trim_end_matches(" kB").parse().unwrap_or(0)
-}
-
-/// Contacts and their appointments, as an import would leave them.
-async fn fill(app: &App, tenant: &TenantId, count: i64) {
-    tenants::insert(&app.db.pool, tenant, "Salón", &TenantSettings::default(), app.now()).await.unwrap();
-    let now = app.now().0;
-    let (series, id) = match app.db.engine {
-        Engine::Sqlite => (
-            format!(
-                "(with recursive s(n) as (select 0 union all select n + 1 from s where n + 1 < {count}) select n from s)"
-            ),
-            "printf('01930000-0000-7000-8000-%012x', n)",
-        ),
-        Engine::Postgres => (
-            format!("(select cast(g as bigint) as n from generate_series(0, {count} - 1) as g)"),
-            "'01930000-0000-7000-8000-' || lpad(to_hex(n), 12, '0')",
-        ),
-    };
-    let last = format!("case when n % 20 > 0 then {now} - (n * 7 % 200) * {DAY} - 1 end");
-    let contacts = format!(
-        "insert into contacts (tenant_id, contact_id, external_id, name, phone, email, attributes, preferences, consents, \
-         search, appointments, completed, last_at, next_at, created_at, updated_at) \
-         select '{TENANT}', {id}, 'c' || n, 'Ana López ' || n, '+52331' || (1000000 + n), 'ana' || n || '@example.com', \
-         '{{\"city\":\"León\"}}', '{{}}', '[]', 'ana lopez ' || n, n % 20, n % 20, {last}, \
-         case when n % 10 = 0 then {now} + {DAY} end, {now}, {now} from {series} as s"
-    );
-    let visits = format!(
-        "insert into appointments (tenant_id, external_id, contact_id, starts_at, status, attributes, created_at, updated_at) \
-         select '{TENANT}', 'v' || n || '-' || k, {id}, {now} - (n * 7 % 200) * {DAY} - 1 - k * {DAY}, 'COMPLETED', '{{}}', \
-         {now}, {now} from {series} as s cross join {} as v where k < n % 20",
-        "(select 0 as k union all select 1 union all select 2 union all select 3 union all select 4 union all select 5 \
-         union all select 6 union all select 7 union all select 8 union all select 9 union all select 10 union all select 11 \
-         union all select 12 union all select 13 union all select 14 union all select 15 union all select 16 \
-         union all select 17 union all select 18)"
-    );
-    for sql in [contacts, visits] {
-        sqlx::query(AssertSqlSafe(sql)).execute(&app.db.pool).await.unwrap();
-    }
-    if app.db.engine == Engine::Postgres {
-        sqlx::query("analyze contacts").execute(&app.db.pool).await.unwrap();
-    }
 }
 
 fn config(store: &TestStore) -> Config {

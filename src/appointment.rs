@@ -12,11 +12,11 @@ use utoipa::ToSchema;
 
 use crate::address;
 use crate::clock::Timestamp;
-use crate::contact::{Rules, check_attributes, text};
+use crate::contact::{Import, Rules, check_attributes, text};
 use crate::error::Fault;
 use crate::ids::{ContactId, TenantId};
 use crate::store::appointments::{self as store, Difference};
-use crate::store::contacts::{self, By, Key, Mark};
+use crate::store::contacts::{self, By, Key};
 use crate::store::{Engine, StoreResult, to_json};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
@@ -252,21 +252,22 @@ pub async fn save(
     conn: &mut AnyConnection,
     engine: Engine,
     tenant: &TenantId,
-    import: Option<i64>,
+    mut import: Option<&mut Import>,
     rows: Vec<NewAppointment>,
     now: Timestamp,
 ) -> StoreResult<Vec<Result<Saved, Fault>>> {
     let contacts = find_contacts(&mut *conn, engine, tenant, &rows).await?;
     let ids: Vec<&str> = rows.iter().map(|row| row.appointment.external_id.as_str()).collect();
-    let before = store::before(&mut *conn, engine, tenant, &ids).await?;
+    let mut before = store::before(&mut *conn, engine, tenant, &ids).await?;
     let mut lines: HashMap<String, i64> = HashMap::new();
     let mut differences: BTreeMap<ContactId, Difference> = BTreeMap::new();
-    let (mut written, mut saved) = (Vec::with_capacity(rows.len()), Vec::with_capacity(rows.len()));
+    let (mut new, mut changed, mut same) = (Vec::new(), Vec::new(), Vec::new());
+    let mut saved = Vec::with_capacity(rows.len());
     for (row, contact) in rows.into_iter().zip(contacts) {
         let NewAppointment { line, mut appointment, .. } = row;
         let known = before.get(&appointment.external_id);
         let earlier = lines.get(&appointment.external_id).copied();
-        let earlier = earlier.or_else(|| known?.mark.filter(|m| Some(m.import) == import).map(|m| m.line));
+        let earlier = earlier.or_else(|| import.as_ref()?.line_of(&appointment.external_id, known?.mark));
         if let Some(earlier) = earlier {
             let detail = format!("the same externalId as in line {earlier}, which was taken");
             saved.push(Err(Fault::new("/externalId", "duplicate", detail)));
@@ -279,16 +280,33 @@ pub async fn save(
                 continue;
             }
         };
-        if let Some(known) = known {
-            appointment.created_at = known.created_at;
-            differences.entry(known.contact.clone()).or_default().add(known.status, -1);
-        }
-        differences.entry(appointment.contact_id.clone()).or_default().add(appointment.status, 1);
         lines.insert(appointment.external_id.clone(), line);
+        let known = before.remove(&appointment.external_id).map(|known| known.appointment);
         saved.push(Ok(Saved { created: known.is_none() }));
-        written.push((appointment, import.map(|import| Mark { import, line })));
+        let Some(known) = known else {
+            differences.entry(appointment.contact_id.clone()).or_default().add(&appointment, now);
+            new.push((appointment, line));
+            continue;
+        };
+        (appointment.created_at, appointment.updated_at) = (known.created_at, known.updated_at);
+        if appointment == known {
+            if let Some(import) = &mut import
+                && !import.remember(&appointment.external_id, line)
+            {
+                same.push((appointment, line));
+            }
+            continue;
+        }
+        differences.entry(known.contact_id.clone()).or_default().take(&known);
+        differences.entry(appointment.contact_id.clone()).or_default().add(&appointment, now);
+        changed.push((appointment, line));
     }
-    store::upsert(&mut *conn, engine, tenant, &written).await?;
+    let import = import.map(|import| import.mark);
+    if let Some(import) = import {
+        store::touch(&mut *conn, engine, tenant, import, &same).await?;
+    }
+    store::update(&mut *conn, engine, tenant, import, &changed, now).await?;
+    store::insert(&mut *conn, engine, tenant, import, &new, now).await?;
     store::tally(&mut *conn, engine, tenant, &differences, now).await?;
     Ok(saved)
 }
@@ -306,8 +324,9 @@ pub async fn remove(
     };
     store::delete(&mut *conn, tenant, external_id).await?;
     let mut difference = Difference::default();
-    difference.add(known.status, -1);
-    store::tally(&mut *conn, engine, tenant, &BTreeMap::from([(known.contact, difference)]), now).await?;
+    difference.take(&known.appointment);
+    let differences = BTreeMap::from([(known.appointment.contact_id, difference)]);
+    store::tally(&mut *conn, engine, tenant, &differences, now).await?;
     Ok(true)
 }
 
@@ -323,7 +342,7 @@ async fn find_contacts(
     let ids: Vec<&str> = ids.into_iter().collect();
     let by_id: HashMap<String, ContactId> = match ids.as_slice() {
         [] => HashMap::new(),
-        ids => contacts::resolve(&mut *conn, engine, tenant, ids).await?.into_iter().map(|(k, c)| (k, c.id)).collect(),
+        ids => contacts::resolve_ids(&mut *conn, engine, tenant, ids).await?,
     };
     let keys: Vec<Key<'_>> = rows
         .iter()

@@ -19,7 +19,7 @@ use crate::notify::is_locale;
 use crate::tenant::Tenant;
 
 pub use consent::{Consent, ConsentBody};
-pub use save::{Incoming, Saved, save};
+pub use save::{Import, Incoming, Saved, save};
 
 /// A stored person.
 #[derive(Debug, Clone, PartialEq)]

@@ -21,6 +21,7 @@ use tokio::sync::mpsc;
 use utoipa::ToSchema;
 
 use crate::app::App;
+use crate::contact::Import;
 use crate::error::{Error, Fault, Result};
 use crate::ids::ImportId;
 use crate::store::imports::{self, ImportRow};
@@ -95,7 +96,7 @@ trait Subject: Clone + Send + Sync + 'static {
     fn write(
         &self,
         conn: &mut AnyConnection,
-        mark: i64,
+        import: &mut Import,
         rows: Vec<Self::Row>,
     ) -> impl Future<Output = StoreResult<Vec<Result<bool, Fault>>>> + Send;
 }
@@ -175,8 +176,8 @@ async fn run<S: Subject>(app: &App, tenant: &Tenant, subject: S, format: Format,
     let patience = app.config.load().server.request_timeout;
     // On its own, so that reading, checking and writing share the processors.
     let reading = tokio::spawn(read(subject.clone(), format, body, patience, send));
-    let mark = rand::random::<i64>() >> 1;
-    let mut writing = Writing { app, tenant, subject: &subject, conn, import: &mut import, mark };
+    let written = Import::new(rand::random::<i64>() >> 1);
+    let mut writing = Writing { app, tenant, subject: &subject, conn, import: &mut import, written };
     let written = writing.all(batches).await;
     let read = if let Ok(None) = written {
         reading.await.unwrap_or(Err(Stop::Unwanted))
@@ -321,8 +322,7 @@ struct Writing<'a, S> {
     subject: &'a S,
     conn: AnyConnection,
     import: &'a mut ImportRow,
-    /// Tells this import's rows from others'.
-    mark: i64,
+    written: Import,
 }
 
 impl<S: Subject> Writing<'_, S> {
@@ -345,7 +345,8 @@ impl<S: Subject> Writing<'_, S> {
         let (lines, rows): (Vec<i64>, Vec<S::Row>) = rows.into_iter().unzip();
         let mut done = self.import.clone();
         let mut transaction = begin_alone(&mut self.conn, engine, &self.tenant.id).await?;
-        for (line, saved) in lines.into_iter().zip(self.subject.write(&mut transaction, self.mark, rows).await?) {
+        for (line, saved) in lines.into_iter().zip(self.subject.write(&mut transaction, &mut self.written, rows).await?)
+        {
             match saved {
                 Ok(true) => done.created += 1,
                 Ok(false) => done.updated += 1,

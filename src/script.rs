@@ -72,23 +72,29 @@ impl Evaluation {
 
 /// What a function is given.
 pub enum Argument {
-    Data(Value),
+    Data(Arc<Value>),
     Contact(Person),
     Moment(Moment),
 }
 
 impl From<Value> for Argument {
     fn from(value: Value) -> Self {
-        Self::Data(value)
+        Self::Data(Arc::new(value))
     }
 }
 
-impl From<Argument> for Dynamic {
-    fn from(argument: Argument) -> Self {
+impl From<&Arc<Value>> for Argument {
+    fn from(value: &Arc<Value>) -> Self {
+        Self::Data(Arc::clone(value))
+    }
+}
+
+impl From<&Argument> for Dynamic {
+    fn from(argument: &Argument) -> Self {
         match argument {
             Argument::Data(value) => value::to_dynamic(value),
-            Argument::Contact(person) => Self::from(person),
-            Argument::Moment(moment) => Self::from(moment),
+            Argument::Contact(person) => Self::from(person.clone()),
+            Argument::Moment(moment) => Self::from(*moment),
         }
     }
 }
@@ -139,6 +145,11 @@ impl Script {
         self.compiled.functions.iter().any(|(name, _)| name == function)
     }
 
+    /// What a function of it calls its parameters.
+    pub fn parameters(&self, function: &str) -> Option<&[String]> {
+        self.compiled.functions.iter().find(|(name, _)| name == function).map(|(_, parameters)| parameters.as_slice())
+    }
+
     /// Calls one of its functions, when it is its turn.
     pub async fn call<A: Into<Argument>>(
         &self,
@@ -170,16 +181,16 @@ impl Script {
     ) -> impl FnOnce() -> Evaluation + Send + 'static + use<A> {
         let script = self.clone();
         let arguments: Vec<Argument> = arguments.into_iter().map(Into::into).collect();
-        move || script.evaluate(function, arguments, secrets)
+        move || script.evaluate(function, &arguments, secrets)
     }
 
-    /// The call itself, on one of the pool's threads.
-    fn evaluate(&self, function: &str, arguments: Vec<Argument>, secrets: Secrets) -> Evaluation {
+    /// The call itself, on a thread with room for it.
+    fn evaluate(&self, function: &str, arguments: &[Argument], secrets: Secrets) -> Evaluation {
         let began = Instant::now();
         let Compiled { ast, kind, functions } = &*self.compiled;
         run::begin(kind.budget().time);
         run::lend(secrets);
-        let arguments: Vec<Dynamic> = arguments.into_iter().map(Into::into).collect();
+        let arguments: Vec<Dynamic> = arguments.iter().map(Into::into).collect();
         let options = CallFnOptions::new().eval_ast(false);
         let called =
             engine::of(*kind).call_fn_with_options::<Dynamic>(options, &mut Scope::new(), ast, function, arguments);

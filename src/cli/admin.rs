@@ -141,7 +141,7 @@ pub(super) async fn channels(config: Config, command: ChannelsCommand, json: boo
                 if !tenant.channels.has(&channel) {
                     let known = tenant.channels.names();
                     return Err(Failure::usage(format!(
-                        "there is no channel {channel}; there are: {}",
+                        "there is no channel {channel}; there are: {}. One of your own is found through paths.plugins",
                         known.join(", ")
                     )));
                 }

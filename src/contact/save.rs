@@ -2,13 +2,14 @@
 
 use std::collections::{HashMap, HashSet};
 
+use sha2::{Digest, Sha256};
 use sqlx::AnyConnection;
 
 use super::{Change, Contact, How};
 use crate::clock::Timestamp;
 use crate::error::Fault;
 use crate::ids::{ContactId, TenantId};
-use crate::store::contacts::{self, By, Found, Key};
+use crate::store::contacts::{self, By, Found, Key, Mark};
 use crate::store::{Engine, StoreResult, consents, tenants};
 
 /// A change on its way to the store.
@@ -26,18 +27,57 @@ pub struct Saved {
     pub created: bool,
 }
 
+/// An import under way: what it wrote already, so that a second line about the same is refused.
+pub struct Import {
+    /// Tells its rows in the store from others'.
+    pub mark: i64,
+    /// The lines of what was found just as the file has it, by a digest of the id. Of a file that comes every night only
+    /// what changed is written.
+    unchanged: HashMap<[u8; 16], i64>,
+}
+
+/// So many are remembered, which takes some 6 MiB; what comes then is marked in the store like all the rest.
+const REMEMBERED: usize = 200_000;
+
+impl Import {
+    pub fn new(mark: i64) -> Self {
+        Self { mark, unchanged: HashMap::new() }
+    }
+
+    /// False when that would be too many.
+    pub fn remember(&mut self, id: &str, line: i64) -> bool {
+        let room = self.unchanged.len() < REMEMBERED;
+        if room {
+            self.unchanged.insert(digest(id), line);
+        }
+        room
+    }
+
+    /// From which line it wrote this one.
+    pub fn line_of(&self, id: &str, mark: Option<Mark>) -> Option<i64> {
+        let marked = mark.filter(|mark| mark.import == self.mark).map(|mark| mark.line);
+        marked.or_else(|| self.unchanged.get(&digest(id)).copied())
+    }
+}
+
+fn digest(id: &str) -> [u8; 16] {
+    let mut digest = [0; 16];
+    digest.copy_from_slice(&Sha256::digest(id)[..16]);
+    digest
+}
+
 /// Writes the changes in few statements. The tenant must be locked: between looking and writing nobody else may make
 /// the person that is looked for. Whatever is refused leaves no trace.
 pub async fn save(
     conn: &mut AnyConnection,
     engine: Engine,
     tenant: &TenantId,
-    import: Option<i64>,
+    import: Option<&mut Import>,
     rows: Vec<Incoming>,
     now: Timestamp,
 ) -> StoreResult<Vec<Result<Saved, Fault>>> {
     tenants::bump_before_first_contact(&mut *conn, tenant).await?;
-    let writer = Writer { engine, tenant, import, now };
+    let mut writer = Writer { engine, tenant, import, now };
     let mut saved = Vec::with_capacity(rows.len());
     // Rows that could be about one person are written after each other, so that the second finds what the first made.
     let mut run: Vec<Incoming> = Vec::with_capacity(rows.len());
@@ -84,15 +124,32 @@ fn there(given: Option<&Option<String>>) -> Option<&str> {
     given?.as_deref()
 }
 
+/// What a row comes to.
+struct Settled {
+    contact: Contact,
+    line: i64,
+    was: Was,
+    /// New to the history.
+    consents: Vec<super::Consent>,
+}
+
+/// Who the contact was before.
+#[derive(PartialEq, Eq)]
+enum Was {
+    Nobody,
+    Other,
+    TheSame,
+}
+
 struct Writer<'a> {
     engine: Engine,
     tenant: &'a TenantId,
-    import: Option<i64>,
+    import: Option<&'a mut Import>,
     now: Timestamp,
 }
 
 impl Writer<'_> {
-    async fn write(&self, conn: &mut AnyConnection, run: Vec<Incoming>) -> StoreResult<Vec<Result<Saved, Fault>>> {
+    async fn write(&mut self, conn: &mut AnyConnection, run: Vec<Incoming>) -> StoreResult<Vec<Result<Saved, Fault>>> {
         if run.is_empty() {
             return Ok(Vec::new());
         }
@@ -102,21 +159,36 @@ impl Writer<'_> {
             found.entry(one.n).or_default().push(one);
         }
         let mut saved = Vec::with_capacity(run.len());
-        let mut written = Vec::with_capacity(run.len());
+        let (mut new, mut changed, mut same) = (Vec::new(), Vec::new(), Vec::new());
         let mut said = Vec::new();
         // Two rows of a run may still turn out to be one person, one by phone and one by e-mail.
         let mut taken: HashMap<ContactId, i64> = HashMap::new();
         for (n, row) in run.into_iter().enumerate() {
             let candidates = found.remove(&(n as i64)).unwrap_or_default();
-            let done = self.settle(row, candidates, &mut taken).map(|(contact, line, created, new)| {
+            let done = self.settle(row, candidates, &mut taken).map(|Settled { contact, line, was, consents }| {
                 let id = contact.id.clone();
-                said.extend(new.into_iter().map(|consent| (id.clone(), consent)));
-                written.push((contact, line));
-                Saved { id, created }
+                said.extend(consents.into_iter().map(|consent| (id.clone(), consent)));
+                match (&was, &mut self.import) {
+                    (Was::Nobody, _) => new.push((contact, line)),
+                    (Was::Other, _) => changed.push((contact, line)),
+                    (Was::TheSame, Some(import)) => {
+                        if !import.remember(id.as_str(), line) {
+                            same.push((contact, line));
+                        }
+                    }
+                    (Was::TheSame, None) => {}
+                }
+                Saved { id, created: was == Was::Nobody }
             });
             saved.push(done);
         }
-        contacts::upsert(&mut *conn, self.engine, self.tenant, self.import, &written, self.now).await?;
+        let (engine, tenant, now) = (self.engine, self.tenant, self.now);
+        let import = self.import.as_ref().map(|import| import.mark);
+        if let Some(import) = import {
+            contacts::touch(&mut *conn, engine, tenant, import, &same).await?;
+        }
+        contacts::update(&mut *conn, engine, tenant, import, &changed, now).await?;
+        contacts::insert(&mut *conn, engine, tenant, import, &new, now).await?;
         consents::insert(&mut *conn, self.engine, self.tenant, &said).await?;
         Ok(saved)
     }
@@ -126,7 +198,7 @@ impl Writer<'_> {
         row: Incoming,
         candidates: Vec<Found>,
         taken: &mut HashMap<ContactId, i64>,
-    ) -> Result<(Contact, i64, bool, Vec<super::Consent>), Fault> {
+    ) -> Result<Settled, Fault> {
         let Incoming { line, change, how, known } = row;
         let known = match known {
             Some(known) => {
@@ -137,14 +209,19 @@ impl Writer<'_> {
             }
             None => self.choose(&change, candidates)?,
         };
-        let created = known.is_none();
+        let before = known.clone();
         let mut contact = known.unwrap_or_else(|| Contact::new(self.now));
         if let Some(first) = taken.get(&contact.id) {
             return Err(same_as(*first));
         }
-        let new = contact.apply(change, how, self.now)?;
+        let consents = contact.apply(change, how, self.now)?;
         taken.insert(contact.id.clone(), line);
-        Ok((contact, line, created, new))
+        let was = match before.map(|before| contact == Contact { updated_at: contact.updated_at, ..before }) {
+            None => Was::Nobody,
+            Some(false) => Was::Other,
+            Some(true) => Was::TheSame,
+        };
+        Ok(Settled { contact, line, was, consents })
     }
 
     /// By external id, then phone, then e-mail. A contact that has another external id is another person, however much
@@ -161,8 +238,9 @@ impl Writer<'_> {
             match (fitting.pop(), fitting.is_empty()) {
                 (None, _) => {}
                 (Some(only), true) => {
-                    return match only.mark.filter(|mark| Some(mark.import) == self.import) {
-                        Some(mark) => Err(same_as(mark.line)),
+                    let import = self.import.as_ref();
+                    return match import.and_then(|import| import.line_of(only.contact.id.as_str(), only.mark)) {
+                        Some(line) => Err(same_as(line)),
                         None => Ok(Some(only.contact)),
                     };
                 }
@@ -186,4 +264,21 @@ impl Writer<'_> {
 
 fn same_as(line: i64) -> Fault {
     Fault::new("", "duplicate", format!("the same person as in line {line}, which was taken"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_too_much_to_remember_is_left_to_the_marks() {
+        let mut import = Import::new(7);
+        assert!((0..REMEMBERED).all(|n| import.remember(&n.to_string(), n as i64)));
+        assert!(!import.remember("one more", 9));
+        let mark = |import| Some(Mark { import, line: 9 });
+        assert_eq!(import.line_of("5", None), Some(5));
+        assert_eq!(import.line_of("one more", None), None);
+        assert_eq!(import.line_of("one more", mark(7)), Some(9));
+        assert_eq!(import.line_of("one more", mark(8)), None, "that was another import");
+    }
 }

@@ -10,7 +10,7 @@ use super::columns::{Kind, Known, known};
 use super::{Raw, Subject};
 use crate::app::App;
 use crate::appointment::{self, AppointmentBody, NewAppointment, Times};
-use crate::contact::{self, ContactBody, How, Incoming, Rules};
+use crate::contact::{self, ContactBody, How, Import, Incoming, Rules};
 use crate::error::Fault;
 use crate::json::{self, BodyError};
 use crate::store::StoreResult;
@@ -96,10 +96,11 @@ impl Subject for Contacts {
     async fn write(
         &self,
         conn: &mut AnyConnection,
-        mark: i64,
+        import: &mut Import,
         rows: Vec<Incoming>,
     ) -> StoreResult<Vec<Result<bool, Fault>>> {
-        let saved = contact::save(conn, self.app.db.engine, &self.tenant.id, Some(mark), rows, self.app.now()).await?;
+        let saved =
+            contact::save(conn, self.app.db.engine, &self.tenant.id, Some(import), rows, self.app.now()).await?;
         Ok(saved.into_iter().map(|saved| saved.map(|s| s.created)).collect())
     }
 }
@@ -131,11 +132,11 @@ impl Subject for Appointments {
     async fn write(
         &self,
         conn: &mut AnyConnection,
-        mark: i64,
+        import: &mut Import,
         rows: Vec<NewAppointment>,
     ) -> StoreResult<Vec<Result<bool, Fault>>> {
         let (engine, now) = (self.app.db.engine, self.app.now());
-        let saved = appointment::save(conn, engine, &self.tenant.id, Some(mark), rows, now).await?;
+        let saved = appointment::save(conn, engine, &self.tenant.id, Some(import), rows, now).await?;
         Ok(saved.into_iter().map(|saved| saved.map(|s| s.created)).collect())
     }
 }

@@ -172,9 +172,17 @@ impl Plugin for ScriptPlugin {
 
     fn open(&self, _: &str, settings: &Settings, host: &Host) -> Result<Arc<dyn Channel>, SettingsError> {
         let script = self.compile().map_err(|e| SettingsError::new("provider", e.code, format!("plugin.rhai: {e}")))?;
-        let account = account::Account::new(script.clone(), &self.manifest, settings, host.clone())?;
+        let account = account::Account::new(self, script.clone(), settings, host.clone())?;
         Ok(Arc::new(account))
     }
+}
+
+/// Whether `outcome` looks at the message: most go by the response alone. What does not stand behind its head can't be
+/// read in its body.
+fn outcome_reads_message(script: &Script, source: &str) -> bool {
+    let Some([_, message]) = script.parameters("outcome") else { return true };
+    let body = source.split_once("fn outcome(").and_then(|(_, rest)| rest.split_once(')'));
+    body.is_none_or(|(_, body)| body.contains(message.as_str()))
 }
 
 /// Settings as a script sees them: secrets apart, and a field for each setting there is.

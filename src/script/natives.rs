@@ -214,7 +214,9 @@ fn data(engine: &mut Engine) {
             let json = value::to_json(value).map_err(|e| format!("to_json takes plain data, but {e}"))?.to_string();
             fits(&context, json.len()).map(|()| json)
         })
-        .register_fn("parse_json", |text: &str| serde_json::from_str(text).map_or(Dynamic::UNIT, value::to_dynamic))
+        .register_fn("parse_json", |text: &str| {
+            serde_json::from_str(text).map_or(Dynamic::UNIT, |json| value::to_dynamic(&json))
+        })
         .register_fn("pick", |value: Dynamic, path: &str| pick(value, path))
         .register_fn("join", |context: NativeCallContext, items: Array, between: &str| -> Fallible<String> {
             let texts: Vec<String> = items.into_iter().map(|item| item.to_string()).collect();

@@ -67,7 +67,7 @@ impl Person {
 }
 
 fn json(text: &str) -> Dynamic {
-    serde_json::from_str::<Value>(text).map_or(Dynamic::UNIT, value::to_dynamic)
+    serde_json::from_str::<Value>(text).map_or(Dynamic::UNIT, |json| value::to_dynamic(&json))
 }
 
 /// What else is known of a contact. A missing one is `()`: hardly two contacts have the same.

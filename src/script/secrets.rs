@@ -67,12 +67,14 @@ impl Secrets {
             .find_map(|(p, value)| text.strip_prefix(p.as_str()).map(|rest| (value.expose_secret(), rest)))
     }
 
-    /// The text with placeholders in place of values: what the outside says about a secret is kept from the script.
-    pub fn hide(&self, text: &str) -> String {
-        self.entries.iter().fold(text.to_owned(), |text, (placeholder, value)| {
+    /// Puts placeholders in the place of values: what the outside says about a secret is kept from the script.
+    pub fn hide(&self, text: &mut String) {
+        for (placeholder, value) in &self.entries {
             let value = value.expose_secret();
-            if value.len() >= SHORTEST && text.contains(value) { text.replace(value, placeholder) } else { text }
-        })
+            if value.len() >= SHORTEST && text.contains(value) {
+                *text = text.replace(value, placeholder);
+            }
+        }
     }
 
     /// The text with neither values nor placeholders, of this call or another, for people to read.

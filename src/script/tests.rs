@@ -176,7 +176,7 @@ fn the_deepest_that_is_allowed_leaves_most_of_the_stack_free() {
             let source = source(depth);
             let said = pool::run_in_a_quarter(move || {
                 let script = Script::compiled(kind, &source, "", Ok(engine::of(kind).compile(&source))).unwrap();
-                let calls = (1..=20_i64).map(|n| script.evaluate("run", vec![json!(n).into()], Secrets::default()));
+                let calls = (1..=20_i64).map(|n| script.evaluate("run", &[json!(n).into()], Secrets::default()));
                 // What they return may be no plain data, or nested too deep to be told; or a call was one too many.
                 calls.map(|ran| ran.result.map(drop).map_err(|e| e.code)).collect::<Vec<_>>()
             });
@@ -199,7 +199,7 @@ fn the_deepest_that_is_allowed_leaves_most_of_the_stack_free() {
     ] {
         for value in [deepest, maps, mixed] {
             let script = Script::compile(Kind::Channel, &format!("fn run(x) {{ {value} {then} }}")).unwrap();
-            let ran = pool::run_in_a_quarter(move || script.evaluate("run", vec![json!(0).into()], Secrets::default()));
+            let ran = pool::run_in_a_quarter(move || script.evaluate("run", &[json!(0).into()], Secrets::default()));
             assert!(ran.operations > 400, "{then}: {ran:?}");
         }
     }
@@ -210,7 +210,7 @@ fn the_deepest_that_is_allowed_leaves_most_of_the_stack_free() {
         [(through, 20), ("fn run(x) { to_json(x).len + parse_json(to_json(x)).len }", 60), ("fn run(x) { x }", 60)]
     {
         let (script, data) = (Script::compile(Kind::Rule, source).unwrap(), data(depth));
-        let ran = pool::run_in_a_quarter(move || script.evaluate("run", vec![data.into()], Secrets::default()));
+        let ran = pool::run_in_a_quarter(move || script.evaluate("run", &[data.into()], Secrets::default()));
         assert!(ran.operations > 0, "{source}: {ran:?}");
     }
 }
@@ -381,7 +381,8 @@ mod with_secrets {
     async fn what_comes_back_is_hidden_again() {
         let secret = SecretString::from(VALUE);
         let secrets = Secrets::lend([("token", &secret)]);
-        let hidden = secrets.hide(&format!("you sent {VALUE}"));
+        let mut hidden = format!("you sent {VALUE}");
+        secrets.hide(&mut hidden);
         assert_eq!(hidden, format!("you sent {}", secrets.placeholder("token")));
     }
 

@@ -9,33 +9,56 @@ use super::Moment;
 const DEPTH: usize = 64;
 
 /// `null` becomes `()`; a number too large for Rhai's integers a float.
-pub(super) fn to_dynamic(value: Value) -> Dynamic {
+pub(super) fn to_dynamic(value: &Value) -> Dynamic {
     match value {
         Value::Null => Dynamic::UNIT,
-        Value::Bool(b) => b.into(),
+        Value::Bool(b) => (*b).into(),
         Value::Number(n) => match (n.as_i64(), n.as_f64()) {
             (Some(i), _) => i.into(),
             (None, Some(f)) => f.into(),
             (None, None) => Dynamic::UNIT,
         },
-        Value::String(s) => ImmutableString::from(s).into(),
-        Value::Array(items) => items.into_iter().map(to_dynamic).collect::<Vec<_>>().into(),
-        Value::Object(fields) => fields.into_iter().map(|(k, v)| (k.into(), to_dynamic(v))).collect::<Map>().into(),
+        Value::String(s) => ImmutableString::from(s.as_str()).into(),
+        Value::Array(items) => items.iter().map(to_dynamic).collect::<Vec<_>>().into(),
+        Value::Object(fields) => {
+            fields.iter().map(|(name, field)| (name.as_str().into(), to_dynamic(field))).collect::<Map>().into()
+        }
     }
 }
 
 /// The error says where the value is not data, and what it is.
 pub(super) fn to_json(value: Dynamic) -> Result<Value, String> {
-    convert(value, "", 0)
+    convert(value, 0).map_err(|NoData { path, what }| {
+        let path = path.trim_start_matches('.');
+        format!("{} {what}", if path.is_empty() { "it" } else { path })
+    })
 }
 
-fn convert(value: Dynamic, path: &str, depth: usize) -> Result<Value, String> {
-    let here = || if path.is_empty() { "it".to_owned() } else { path.to_owned() };
+/// Where, told from the inside out, and what is wrong there.
+struct NoData {
+    path: String,
+    what: String,
+}
+
+impl NoData {
+    fn new(what: impl Into<String>) -> Self {
+        Self { path: String::new(), what: what.into() }
+    }
+
+    fn within(self, step: &str) -> Self {
+        Self { path: format!("{step}{}", self.path), ..self }
+    }
+}
+
+fn convert(value: Dynamic, depth: usize) -> Result<Value, NoData> {
     if depth > DEPTH {
-        return Err(format!("{} is nested deeper than {DEPTH} levels", here()));
+        return Err(NoData::new(format!("is nested deeper than {DEPTH} levels")));
     }
     if value.is_unit() {
         return Ok(Value::Null);
+    }
+    if value.is_string() {
+        return Ok(value.into_string().map_or(Value::Null, Value::String));
     }
     if let Ok(b) = value.as_bool() {
         return Ok(b.into());
@@ -44,31 +67,28 @@ fn convert(value: Dynamic, path: &str, depth: usize) -> Result<Value, String> {
         return Ok(i.into());
     }
     if let Ok(f) = value.as_float() {
-        return Number::from_f64(f).map(Value::Number).ok_or_else(|| format!("{} is not a finite number", here()));
+        return Number::from_f64(f).map(Value::Number).ok_or_else(|| NoData::new("is not a finite number"));
     }
     if let Ok(c) = value.as_char() {
         return Ok(c.to_string().into());
     }
-    if value.is_string() {
-        return Ok(value.into_string().map_or(Value::Null, Value::String));
-    }
-    if let Some(moment) = value.clone().try_cast::<Moment>() {
-        return Ok(moment.at.to_string().into());
-    }
-    let kind = value.type_name();
     if value.is_array() {
         let items = value.into_array().unwrap_or_default().into_iter().enumerate();
-        return items.map(|(n, item)| convert(item, &format!("{path}[{n}]"), depth + 1)).collect();
+        return items.map(|(n, item)| convert(item, depth + 1).map_err(|e| e.within(&format!("[{n}]")))).collect();
+    }
+    let kind = value.type_name();
+    if let Some(moment) = value.read_lock::<Moment>() {
+        return Ok(moment.at.to_string().into());
     }
     match value.try_cast::<Map>() {
         Some(fields) => fields
             .into_iter()
-            .map(|(name, field)| {
-                let path = if path.is_empty() { name.to_string() } else { format!("{path}.{name}") };
-                convert(field, &path, depth + 1).map(|field| (name.to_string(), field))
+            .map(|(name, field)| match convert(field, depth + 1) {
+                Ok(field) => Ok((name.to_string(), field)),
+                Err(e) => Err(e.within(&format!(".{name}"))),
             })
             .collect::<Result<serde_json::Map<_, _>, _>>()
             .map(Value::Object),
-        None => Err(format!("{} is a {kind}", here())),
+        None => Err(NoData::new(format!("is a {kind}"))),
     }
 }

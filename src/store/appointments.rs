@@ -6,7 +6,7 @@ use serde::Serialize;
 use sqlx::any::AnyRow;
 use sqlx::{AnyExecutor, AssertSqlSafe, Row, query};
 
-use super::contacts::Mark;
+use super::contacts::{Mark, look_up_last_and_next};
 use super::{Engine, PerEngine, StoreResult, to_json};
 use crate::appointment::{Appointment, AppointmentStatus};
 use crate::clock::Timestamp;
@@ -85,12 +85,10 @@ pub async fn list(
     rows.iter().map(read).collect()
 }
 
-/// What an appointment counted for until now.
+/// An appointment as it was until now.
 #[derive(Debug, Clone)]
 pub struct Before {
-    pub contact: ContactId,
-    pub status: AppointmentStatus,
-    pub created_at: Timestamp,
+    pub appointment: Appointment,
     pub mark: Option<Mark>,
 }
 
@@ -108,8 +106,7 @@ pub async fn before(
     static SQL: PerEngine = PerEngine::new();
     let sql = SQL.get(engine, || {
         format!(
-            "with v as materialized (select $2 as t, x from {}) \
-             select a.external_id, a.contact_id, a.status, a.created_at, a.import_mark, a.import_line \
+            "with v as materialized (select $2 as t, x from {}) select {COLUMNS}, a.import_mark, a.import_line \
              from v cross join appointments a where a.tenant_id = v.t and a.external_id = v.x",
             engine.rows("x text")
         )
@@ -118,44 +115,66 @@ pub async fn before(
     let rows = query(sql).bind(to_json(&asked)).bind(tenant.as_str()).fetch_all(db).await?;
     rows.iter()
         .map(|row| {
-            let status: String = row.try_get("status")?;
             let import: Option<i64> = row.try_get("import_mark")?;
             let line: Option<i64> = row.try_get("import_line")?;
-            let before = Before {
-                contact: row.try_get::<String, _>("contact_id")?.into(),
-                status: AppointmentStatus::of(&status)
-                    .ok_or_else(|| StoreError::Unreadable(format!("status {status:?}")))?,
-                created_at: Timestamp(row.try_get("created_at")?),
-                mark: import.zip(line).map(|(import, line)| Mark { import, line }),
-            };
-            Ok((row.try_get("external_id")?, before))
+            let appointment = read(row)?;
+            let mark = import.zip(line).map(|(import, line)| Mark { import, line });
+            Ok((appointment.external_id.clone(), Before { appointment, mark }))
         })
         .collect()
 }
 
+/// What is usual is left out: a batch's text is parsed as often as it has columns.
 #[derive(Serialize)]
 struct Written<'a> {
     x: &'a str,
     co: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
     b: Option<&'a str>,
     sa: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
     ea: Option<i64>,
     st: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
     se: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pr: Option<&'a str>,
-    a: &'a str,
-    c: i64,
-    u: i64,
-    m: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    a: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     ml: Option<i64>,
 }
 
-/// Writes appointments whole, new or known; no external id may come twice. Their contacts' figures are [`tally`]'s.
-pub async fn upsert(
+/// What [`Written`] is to the database.
+const WRITTEN: &str = "x text, co text, b text, sa bigint, ea bigint, st text, se text, pr text, a text, ml bigint";
+
+impl<'a> Written<'a> {
+    fn all(appointments: &'a [(Appointment, i64)], import: Option<i64>) -> String {
+        let row = |(appointment, line): &'a (Appointment, i64)| Self {
+            x: &appointment.external_id,
+            co: appointment.contact_id.as_str(),
+            b: appointment.branch_id.as_deref(),
+            sa: appointment.starts_at.0,
+            ea: appointment.ends_at.map(|t| t.0),
+            st: appointment.status.as_str(),
+            se: appointment.service.as_deref(),
+            pr: appointment.professional.as_deref(),
+            a: Some(appointment.attributes.as_str()).filter(|a| *a != "{}"),
+            ml: import.map(|_| *line),
+        };
+        to_json(&appointments.iter().map(row).collect::<Vec<_>>())
+    }
+}
+
+/// Writes appointments nobody knew, for an import or none, with the line each came from. Their contacts' figures are
+/// [`tally`]'s.
+pub async fn insert(
     db: impl AnyExecutor<'_>,
     engine: Engine,
     tenant: &TenantId,
-    appointments: &[(Appointment, Option<Mark>)],
+    import: Option<i64>,
+    appointments: &[(Appointment, i64)],
+    now: Timestamp,
 ) -> StoreResult<()> {
     static SQL: PerEngine = PerEngine::new();
     if appointments.is_empty() {
@@ -165,37 +184,71 @@ pub async fn upsert(
         format!(
             "insert into appointments (tenant_id, external_id, contact_id, branch_id, starts_at, ends_at, status, service, \
              professional, attributes, created_at, updated_at, import_mark, import_line) \
-             select $2, x, co, b, sa, ea, st, se, pr, a, c, u, m, ml from {} where true \
-             on conflict (tenant_id, external_id) do update set contact_id = excluded.contact_id, \
-             branch_id = excluded.branch_id, starts_at = excluded.starts_at, ends_at = excluded.ends_at, \
-             status = excluded.status, service = excluded.service, professional = excluded.professional, \
-             attributes = excluded.attributes, updated_at = excluded.updated_at, \
-             import_mark = excluded.import_mark, import_line = excluded.import_line",
-            engine.rows(
-                "x text, co text, b text, sa bigint, ea bigint, st text, se text, pr text, a text, c bigint, u bigint, \
-                 m bigint, ml bigint"
-            )
+             select $2, x, co, b, sa, ea, st, se, pr, coalesce(a, '{{}}'), $3, $3, $4, ml from {}",
+            engine.rows(WRITTEN)
         )
     });
-    let rows: Vec<Written<'_>> = appointments
-        .iter()
-        .map(|(appointment, mark)| Written {
-            x: &appointment.external_id,
-            co: appointment.contact_id.as_str(),
-            b: appointment.branch_id.as_deref(),
-            sa: appointment.starts_at.0,
-            ea: appointment.ends_at.map(|t| t.0),
-            st: appointment.status.as_str(),
-            se: appointment.service.as_deref(),
-            pr: appointment.professional.as_deref(),
-            a: &appointment.attributes,
-            c: appointment.created_at.0,
-            u: appointment.updated_at.0,
-            m: mark.map(|m| m.import),
-            ml: mark.map(|m| m.line),
-        })
-        .collect();
-    query(sql).bind(to_json(&rows)).bind(tenant.as_str()).execute(db).await?;
+    let rows = Written::all(appointments, import);
+    query(sql).bind(rows).bind(tenant.as_str()).bind(now.0).bind(import).execute(db).await?;
+    Ok(())
+}
+
+/// Writes known appointments whole, as [`insert`]; none may come twice.
+pub async fn update(
+    db: impl AnyExecutor<'_>,
+    engine: Engine,
+    tenant: &TenantId,
+    import: Option<i64>,
+    appointments: &[(Appointment, i64)],
+    now: Timestamp,
+) -> StoreResult<()> {
+    static SQL: PerEngine = PerEngine::new();
+    if appointments.is_empty() {
+        return Ok(());
+    }
+    let sql = SQL.get(engine, || {
+        format!(
+            "with v as materialized (select $2 as t, x, co, b, sa, ea, st, se, pr, a, ml from {}) \
+             update appointments set contact_id = v.co, branch_id = v.b, starts_at = v.sa, ends_at = v.ea, status = v.st, \
+             service = v.se, professional = v.pr, attributes = coalesce(v.a, '{{}}'), updated_at = $3, \
+             import_mark = $4, import_line = v.ml \
+             from v where appointments.tenant_id = v.t and appointments.external_id = v.x",
+            engine.rows(WRITTEN)
+        )
+    });
+    let rows = Written::all(appointments, import);
+    query(sql).bind(rows).bind(tenant.as_str()).bind(now.0).bind(import).execute(db).await?;
+    Ok(())
+}
+
+/// Says of appointments that an import came by them and changed nothing.
+pub async fn touch(
+    db: impl AnyExecutor<'_>,
+    engine: Engine,
+    tenant: &TenantId,
+    import: i64,
+    appointments: &[(Appointment, i64)],
+) -> StoreResult<()> {
+    #[derive(Serialize)]
+    struct Touched<'a> {
+        x: &'a str,
+        ml: i64,
+    }
+    static SQL: PerEngine = PerEngine::new();
+    if appointments.is_empty() {
+        return Ok(());
+    }
+    let sql = SQL.get(engine, || {
+        format!(
+            "with v as materialized (select $2 as t, x, ml from {}) \
+             update appointments set import_mark = $3, import_line = v.ml \
+             from v where appointments.tenant_id = v.t and appointments.external_id = v.x",
+            engine.rows("x text, ml bigint")
+        )
+    });
+    let rows = appointments.iter().map(|(a, line)| Touched { x: &a.external_id, ml: *line });
+    let rows: Vec<Touched<'_>> = rows.collect();
+    query(sql).bind(to_json(&rows)).bind(tenant.as_str()).bind(import).execute(db).await?;
     Ok(())
 }
 
@@ -208,18 +261,39 @@ pub async fn delete(db: impl AnyExecutor<'_>, tenant: &TenantId, external_id: &s
     Ok(done.rows_affected() > 0)
 }
 
-/// By how much a contact's counts change.
+/// By how much a contact's figures change.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Difference {
     pub count: i64,
     pub completed: i64,
     pub cancelled: i64,
     pub no_shows: i64,
+    /// Of those that come to it and are neither cancelled nor missed: when the last one began and the next one does.
+    last_at: Option<Timestamp>,
+    next_at: Option<Timestamp>,
+    /// Something left it, which may have been the last or the next one.
+    less: bool,
 }
 
 impl Difference {
-    /// One more (`by` = 1) or one fewer (-1) with this status.
-    pub fn add(&mut self, status: AppointmentStatus, by: i64) {
+    /// One more.
+    pub fn add(&mut self, appointment: &Appointment, now: Timestamp) {
+        self.count_by(appointment.status, 1);
+        let at = appointment.starts_at;
+        match appointment.status {
+            AppointmentStatus::Cancelled | AppointmentStatus::NoShow => {}
+            _ if at <= now => self.last_at = self.last_at.max(Some(at)),
+            _ => self.next_at = Some(self.next_at.map_or(at, |next| next.min(at))),
+        }
+    }
+
+    /// One fewer.
+    pub fn take(&mut self, appointment: &Appointment) {
+        self.count_by(appointment.status, -1);
+        self.less = true;
+    }
+
+    fn count_by(&mut self, status: AppointmentStatus, by: i64) {
         self.count += by;
         match status {
             AppointmentStatus::Completed => self.completed += by,
@@ -237,6 +311,12 @@ struct Changed<'a> {
     co: i64,
     ca: i64,
     ns: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    la: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ne: Option<i64>,
+    /// 1: look the times up.
+    lo: i64,
 }
 
 /// Brings the contacts' figures up to date. To be run after the appointments are written, in the same transaction, for
@@ -252,25 +332,34 @@ pub async fn tally(
     if differences.is_empty() {
         return Ok(());
     }
-    // Counts by difference and times by two looks into an index: a walk-in customer with a hundred thousand visits
-    // costs what everybody costs.
+    // Counts by difference; times, too, where what is kept holds now and nothing was taken away, else by two look-ups: a
+    // walk-in customer with a hundred thousand visits costs what everybody costs.
     let sql = SQL.get(engine, || {
+        let look = "v.lo = 1 or contacts.next_at <= $3 or contacts.last_at > $3";
+        let [last, next] = look_up_last_and_next("v.t", "v.id", "$3");
         format!(
-            "with v as materialized (select $2 as t, id, n, co, ca, ns from {}) \
+            "with v as materialized (select $2 as t, id, n, co, ca, ns, la, ne, lo from {}) \
              update contacts set appointments = contacts.appointments + v.n, completed = contacts.completed + v.co, \
              cancelled = contacts.cancelled + v.ca, no_shows = contacts.no_shows + v.ns, \
-             last_at = (select max(a.starts_at) from appointments a where a.tenant_id = v.t and a.contact_id = v.id \
-                and a.starts_at <= $3 and a.status not in ('CANCELLED', 'NO_SHOW')), \
-             next_at = (select min(a.starts_at) from appointments a where a.tenant_id = v.t and a.contact_id = v.id \
-                and a.starts_at > $3 and a.status not in ('CANCELLED', 'NO_SHOW')) \
+             last_at = case when {look} then {last} \
+                when contacts.last_at is null or v.la > contacts.last_at then v.la else contacts.last_at end, \
+             next_at = case when {look} then {next} \
+                when contacts.next_at is null or v.ne < contacts.next_at then v.ne else contacts.next_at end \
              from v where contacts.tenant_id = v.t and contacts.contact_id = v.id",
-            engine.rows("id text, n bigint, co bigint, ca bigint, ns bigint")
+            engine.rows("id text, n bigint, co bigint, ca bigint, ns bigint, la bigint, ne bigint, lo bigint")
         )
     });
-    let rows: Vec<Changed<'_>> = differences
-        .iter()
-        .map(|(id, d)| Changed { id: id.as_str(), n: d.count, co: d.completed, ca: d.cancelled, ns: d.no_shows })
-        .collect();
+    let rows = differences.iter().map(|(id, d)| Changed {
+        id: id.as_str(),
+        n: d.count,
+        co: d.completed,
+        ca: d.cancelled,
+        ns: d.no_shows,
+        la: d.last_at.map(|t| t.0),
+        ne: d.next_at.map(|t| t.0),
+        lo: i64::from(d.less),
+    });
+    let rows: Vec<Changed<'_>> = rows.collect();
     query(sql).bind(to_json(&rows)).bind(tenant.as_str()).bind(now.0).execute(db).await?;
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! Stored people.
 
+use std::collections::HashMap;
 use std::sync::OnceLock;
 
 use serde::Serialize;
@@ -15,14 +16,31 @@ use crate::ids::{ContactId, TenantId};
 const COLUMNS: &str = "c.contact_id, c.external_id, c.name, c.phone, c.email, c.locale, c.timezone, c.attributes, \
     c.preferences, c.consents, c.created_at, c.updated_at, c.erased_at";
 
-/// When the last and the next appointment are, at the moment `$2`. What is kept is exact from the last appointment to the
-/// next; only a row whose next appointment has begun since (or that is asked about the past) costs two look-ups.
-pub(super) const LAST_AND_NEXT: &str = "case when c.next_at <= $2 or c.last_at > $2 then (select max(a.starts_at) \
-        from appointments a where a.tenant_id = c.tenant_id and a.contact_id = c.contact_id and a.starts_at <= $2 \
-        and a.status not in ('CANCELLED', 'NO_SHOW')) else c.last_at end as last_at, \
-    case when c.next_at <= $2 or c.last_at > $2 then (select min(a.starts_at) from appointments a \
-        where a.tenant_id = c.tenant_id and a.contact_id = c.contact_id and a.starts_at > $2 \
-        and a.status not in ('CANCELLED', 'NO_SHOW')) else c.next_at end as next_at";
+/// When the last and the next appointment are, at the moment `now`. What is kept is exact from the last appointment to
+/// the next; only a row whose next appointment has begun since (or that is asked about the past) costs two look-ups.
+pub(super) fn last_and_next(now: &str) -> String {
+    let [last, next] = look_up_last_and_next("c.tenant_id", "c.contact_id", now);
+    let passed = format!("c.next_at <= {now} or c.last_at > {now}");
+    format!(
+        "case when {passed} then {last} else c.last_at end as last_at, \
+         case when {passed} then {next} else c.next_at end as next_at"
+    )
+}
+
+/// One step into the index of a contact's appointments each, however many there are. The person and the time are compared
+/// as one, for else PostgreSQL, where it knows little of a table yet, walks through everybody's by their time instead.
+pub(super) fn look_up_last_and_next(tenant: &str, contact: &str, now: &str) -> [String; 2] {
+    let look_up = |inside: &str, order: &str| {
+        format!(
+            "(select a.starts_at from appointments a where a.tenant_id = {tenant} and {inside} \
+             and a.status not in ('CANCELLED', 'NO_SHOW') order by a.contact_id {order}, a.starts_at {order} limit 1)"
+        )
+    };
+    [
+        look_up(&format!("a.contact_id >= {contact} and (a.contact_id, a.starts_at) <= ({contact}, {now})"), "desc"),
+        look_up(&format!("a.contact_id <= {contact} and (a.contact_id, a.starts_at) > ({contact}, {now})"), "asc"),
+    ]
+}
 
 /// The counts are kept as they are.
 const COUNTS: &str = "c.appointments, c.completed, c.cancelled, c.no_shows";
@@ -74,8 +92,9 @@ pub async fn find(
     static SQL: OnceLock<Statement> = OnceLock::new();
     let sql = SQL.get_or_init(|| {
         Statement::new(format!(
-            "select {COLUMNS}, {COUNTS}, {LAST_AND_NEXT} from contacts c where c.tenant_id = $1 \
-             and (c.contact_id = $3 or c.external_id = $3) order by case when c.contact_id = $3 then 0 else 1 end limit 1"
+            "select {COLUMNS}, {COUNTS}, {} from contacts c where c.tenant_id = $1 \
+             and (c.contact_id = $3 or c.external_id = $3) order by case when c.contact_id = $3 then 0 else 1 end limit 1",
+            last_and_next("$2")
         ))
     });
     let row = query(sql.sql()).bind(tenant.as_str()).bind(now.0).bind(id).fetch_optional(db).await?;
@@ -110,9 +129,10 @@ pub async fn list(
     let email = "c.email is not null and lower(c.email) = $5";
     let make = |phone: &str, email: &str| {
         Statement::new(format!(
-            "select {COLUMNS}, {COUNTS}, {LAST_AND_NEXT} from contacts c where c.tenant_id = $1 and ($3 is null or c.contact_id < $3) \
+            "select {COLUMNS}, {COUNTS}, {} from contacts c where c.tenant_id = $1 and ($3 is null or c.contact_id < $3) \
              and ({phone}) and ({email}) and ($6 is null or c.search like $6 escape '\\') and c.erased_at is null \
-             order by c.contact_id desc limit $7"
+             order by c.contact_id desc limit $7",
+            last_and_next("$2")
         ))
     };
     let (no_phone, no_email) = ("$4 is null or c.phone = $4", "$5 is null or lower(c.email) = $5");
@@ -149,9 +169,10 @@ pub async fn listed(
     static SQL: PerEngine = PerEngine::new();
     let sql = SQL.get(engine, || {
         format!(
-            "with v as materialized (select $3 as t, id from {}) select {COLUMNS}, {COUNTS}, {LAST_AND_NEXT} \
+            "with v as materialized (select $3 as t, id from {}) select {COLUMNS}, {COUNTS}, {} \
              from v cross join contacts c where c.tenant_id = v.t and c.contact_id = v.id and c.erased_at is null",
-            engine.rows("id text")
+            engine.rows("id text"),
+            last_and_next("$2")
         )
     });
     let asked: Vec<Asked<'_>> = ids.iter().map(|id| Asked { id }).collect();
@@ -195,7 +216,7 @@ pub struct Found {
     pub mark: Option<Mark>,
 }
 
-/// Everybody whom these keys could mean.
+/// Everybody whom these keys could mean; who is found by external id is not looked for by address as well.
 ///
 /// Sets are looked up from their side, key by key, and not by walking through a tenant's people: for SQLite the order
 /// of a `cross join` is an order, and behind a materialized row PostgreSQL does not see that the tenant is one and the
@@ -210,15 +231,17 @@ pub async fn lookup(
     let sql = SQL.get(engine, || {
         let columns = format!("{COLUMNS}, c.import_mark, c.import_line");
         format!(
-            "with v as materialized (select $2 as t, n, x, p, e from {}) \
-             select v.n as n, cast(0 as bigint) as found_by, {columns} from v cross join contacts c \
-             where c.tenant_id = v.t and c.external_id = v.x \
+            "with v as materialized (select $2 as t, n, x, p, e from {}), \
+             known as materialized (select v.n as n, cast(0 as bigint) as found_by, {columns} \
+             from v cross join contacts c where c.tenant_id = v.t and c.external_id = v.x) \
+             select * from known \
              union all \
              select v.n, cast(1 as bigint), {columns} from v cross join contacts c \
-             where c.tenant_id = v.t and c.phone = v.p \
+             where c.tenant_id = v.t and c.phone = v.p and v.n not in (select n from known) \
              union all \
              select v.n, cast(2 as bigint), {columns} from v cross join contacts c \
-             where c.tenant_id = v.t and c.email is not null and lower(c.email) = v.e",
+             where c.tenant_id = v.t and c.email is not null and lower(c.email) = v.e \
+             and v.n not in (select n from known)",
             engine.rows("n bigint, x text, p text, e text")
         )
     });
@@ -238,32 +261,50 @@ pub async fn lookup(
         .collect()
 }
 
-/// Whom these ids and external ids mean; an id goes before an equal external id. Erased ones are nobody.
+/// Whom these ids and external ids mean, by id alone; an id goes before an equal external id. Erased ones are nobody.
+pub async fn resolve_ids(
+    db: impl AnyExecutor<'_>,
+    engine: Engine,
+    tenant: &TenantId,
+    ids: &[&str],
+) -> StoreResult<HashMap<String, ContactId>> {
+    static SQL: PerEngine = PerEngine::new();
+    let sql = SQL.get(engine, || resolving(engine, "c.contact_id"));
+    let rows = query(sql).bind(asking(ids)).bind(tenant.as_str()).fetch_all(db).await?;
+    rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get::<String, _>(2)?.into()))).collect()
+}
+
+/// As [`resolve_ids`], and everything about them.
 pub async fn resolve(
     db: impl AnyExecutor<'_>,
     engine: Engine,
     tenant: &TenantId,
     ids: &[&str],
 ) -> StoreResult<Vec<(String, Contact)>> {
+    static SQL: PerEngine = PerEngine::new();
+    let sql = SQL.get(engine, || resolving(engine, COLUMNS));
+    let rows = query(sql).bind(asking(ids)).bind(tenant.as_str()).fetch_all(db).await?;
+    rows.iter().map(|row| Ok((row.try_get("k")?, read(row)?))).collect()
+}
+
+fn resolving(engine: Engine, columns: &str) -> String {
+    format!(
+        "with v as materialized (select $2 as t, k from {}) \
+         select v.k as k, cast(1 as bigint) as weight, {columns} from v cross join contacts c \
+         where c.tenant_id = v.t and c.external_id = v.k and c.erased_at is null \
+         union all \
+         select v.k, cast(2 as bigint), {columns} from v cross join contacts c \
+         where c.tenant_id = v.t and c.contact_id = v.k and c.erased_at is null order by 2",
+        engine.rows("k text")
+    )
+}
+
+fn asking(ids: &[&str]) -> String {
     #[derive(Serialize)]
     struct Asked<'a> {
         k: &'a str,
     }
-    static SQL: PerEngine = PerEngine::new();
-    let sql = SQL.get(engine, || {
-        format!(
-            "with v as materialized (select $2 as t, k from {}) \
-             select v.k as k, cast(1 as bigint) as weight, {COLUMNS} from v cross join contacts c \
-             where c.tenant_id = v.t and c.external_id = v.k and c.erased_at is null \
-             union all \
-             select v.k, cast(2 as bigint), {COLUMNS} from v cross join contacts c \
-             where c.tenant_id = v.t and c.contact_id = v.k and c.erased_at is null order by 2",
-            engine.rows("k text")
-        )
-    });
-    let asked: Vec<Asked<'_>> = ids.iter().map(|k| Asked { k }).collect();
-    let rows = query(sql).bind(to_json(&asked)).bind(tenant.as_str()).fetch_all(db).await?;
-    rows.iter().map(|row| Ok((row.try_get("k")?, read(row)?))).collect()
+    to_json(&ids.iter().map(|k| Asked { k }).collect::<Vec<_>>())
 }
 
 /// What is usual is left out: a batch's text is parsed as often as it has columns.
@@ -294,8 +335,33 @@ struct Written<'a> {
     ml: Option<i64>,
 }
 
-/// Writes contacts whole, new or known, for an import or none; no two may have the same id.
-pub async fn upsert(
+/// What [`Written`] is to the database.
+const WRITTEN: &str = "id text, x text, name text, p text, e text, l text, z text, a text, prefs text, cons text, \
+    s text, c bigint, ml bigint";
+
+impl<'a> Written<'a> {
+    fn all(contacts: &'a [(Contact, i64)], import: Option<i64>) -> String {
+        let row = |(contact, line): &'a (Contact, i64)| Self {
+            id: contact.id.as_str(),
+            x: contact.external_id.as_deref(),
+            name: contact.name.as_deref(),
+            p: contact.phone.as_deref(),
+            e: contact.email.as_deref(),
+            l: contact.locale.as_deref(),
+            z: contact.timezone.as_deref(),
+            a: Some(contact.attributes.as_str()).filter(|a| *a != "{}"),
+            prefs: Some(&contact.preferences).filter(|p| **p != Preferences::default()).map(to_json),
+            cons: Some(&contact.consents).filter(|c| !c.is_empty()).map(to_json),
+            s: contact.search_text(),
+            c: contact.created_at.0,
+            ml: import.map(|_| *line),
+        };
+        to_json(&contacts.iter().map(row).collect::<Vec<_>>())
+    }
+}
+
+/// Writes contacts nobody knew, for an import or none, with the line each came from.
+pub async fn insert(
     db: impl AnyExecutor<'_>,
     engine: Engine,
     tenant: &TenantId,
@@ -312,37 +378,71 @@ pub async fn upsert(
             "insert into contacts (tenant_id, contact_id, external_id, name, phone, email, locale, timezone, attributes, \
              preferences, consents, search, created_at, updated_at, import_mark, import_line) \
              select $2, id, x, name, p, e, l, z, coalesce(a, '{{}}'), coalesce(prefs, '{{}}'), coalesce(cons, '[]'), s, c, \
-             $3, $4, ml from {} where true \
-             on conflict (tenant_id, contact_id) do update set external_id = excluded.external_id, \
-             name = excluded.name, phone = excluded.phone, email = excluded.email, locale = excluded.locale, \
-             timezone = excluded.timezone, attributes = excluded.attributes, preferences = excluded.preferences, \
-             consents = excluded.consents, search = excluded.search, updated_at = excluded.updated_at, \
-             import_mark = excluded.import_mark, import_line = excluded.import_line",
-            engine.rows(
-                "id text, x text, name text, p text, e text, l text, z text, a text, prefs text, cons text, s text, \
-                 c bigint, ml bigint"
-            )
+             $3, $4, ml from {}",
+            engine.rows(WRITTEN)
         )
     });
-    let rows: Vec<Written<'_>> = contacts
-        .iter()
-        .map(|(contact, line)| Written {
-            id: contact.id.as_str(),
-            x: contact.external_id.as_deref(),
-            name: contact.name.as_deref(),
-            p: contact.phone.as_deref(),
-            e: contact.email.as_deref(),
-            l: contact.locale.as_deref(),
-            z: contact.timezone.as_deref(),
-            a: Some(contact.attributes.as_str()).filter(|a| *a != "{}"),
-            prefs: Some(&contact.preferences).filter(|p| **p != Preferences::default()).map(to_json),
-            cons: Some(&contact.consents).filter(|c| !c.is_empty()).map(to_json),
-            s: contact.search_text(),
-            c: contact.created_at.0,
-            ml: import.map(|_| *line),
-        })
-        .collect();
-    query(sql).bind(to_json(&rows)).bind(tenant.as_str()).bind(now.0).bind(import).execute(db).await?;
+    let rows = Written::all(contacts, import);
+    query(sql).bind(rows).bind(tenant.as_str()).bind(now.0).bind(import).execute(db).await?;
+    Ok(())
+}
+
+/// Writes known contacts whole, as [`insert`]; none may come twice.
+pub async fn update(
+    db: impl AnyExecutor<'_>,
+    engine: Engine,
+    tenant: &TenantId,
+    import: Option<i64>,
+    contacts: &[(Contact, i64)],
+    now: Timestamp,
+) -> StoreResult<()> {
+    static SQL: PerEngine = PerEngine::new();
+    if contacts.is_empty() {
+        return Ok(());
+    }
+    let sql = SQL.get(engine, || {
+        format!(
+            "with v as materialized (select $2 as t, id, x, name, p, e, l, z, a, prefs, cons, s, ml from {}) \
+             update contacts set external_id = v.x, name = v.name, phone = v.p, email = v.e, locale = v.l, \
+             timezone = v.z, attributes = coalesce(v.a, '{{}}'), preferences = coalesce(v.prefs, '{{}}'), \
+             consents = coalesce(v.cons, '[]'), search = v.s, updated_at = $3, import_mark = $4, import_line = v.ml \
+             from v where contacts.tenant_id = v.t and contacts.contact_id = v.id",
+            engine.rows(WRITTEN)
+        )
+    });
+    let rows = Written::all(contacts, import);
+    query(sql).bind(rows).bind(tenant.as_str()).bind(now.0).bind(import).execute(db).await?;
+    Ok(())
+}
+
+/// Says of contacts that an import came by them and changed nothing.
+pub async fn touch(
+    db: impl AnyExecutor<'_>,
+    engine: Engine,
+    tenant: &TenantId,
+    import: i64,
+    contacts: &[(Contact, i64)],
+) -> StoreResult<()> {
+    #[derive(Serialize)]
+    struct Touched<'a> {
+        id: &'a str,
+        ml: i64,
+    }
+    static SQL: PerEngine = PerEngine::new();
+    if contacts.is_empty() {
+        return Ok(());
+    }
+    let sql = SQL.get(engine, || {
+        format!(
+            "with v as materialized (select $2 as t, id, ml from {}) \
+             update contacts set import_mark = $3, import_line = v.ml \
+             from v where contacts.tenant_id = v.t and contacts.contact_id = v.id",
+            engine.rows("id text, ml bigint")
+        )
+    });
+    let rows = contacts.iter().map(|(c, line)| Touched { id: c.id.as_str(), ml: *line });
+    let rows: Vec<Touched<'_>> = rows.collect();
+    query(sql).bind(to_json(&rows)).bind(tenant.as_str()).bind(import).execute(db).await?;
     Ok(())
 }
 

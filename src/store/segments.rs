@@ -6,7 +6,7 @@ use serde::Serialize;
 use sqlx::any::AnyRow;
 use sqlx::{AnyExecutor, Row, query, query_scalar};
 
-use super::contacts::LAST_AND_NEXT;
+use super::contacts::last_and_next;
 use super::{Engine, PerEngine, Statement, StoreResult, to_json};
 use crate::clock::Timestamp;
 use crate::contact::{Facts, Figures};
@@ -30,7 +30,7 @@ impl Reads {
         let mut columns = "c.contact_id, c.appointments, c.completed, c.cancelled, c.no_shows".to_owned();
         if self.times {
             columns += ", ";
-            columns += &LAST_AND_NEXT.replace("$2", now);
+            columns += &last_and_next(now);
         }
         if self.person {
             columns += ", c.external_id, c.name, c.phone, c.email, c.locale, c.timezone, c.created_at";

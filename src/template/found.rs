@@ -142,12 +142,13 @@ impl<'a> Found<'a> {
 
     /// On this thread, whose stack should be large when a tenant's words are among them.
     pub fn render_here(&self, locale: &str, parts: Parts<'_>, data: &Value) -> Result<Rendered, TemplateError> {
+        let chosen = self.choose(locale, parts)?;
         // Compiled before the time counts.
-        for piece in self.choose(locale, parts)?.iter() {
+        for piece in chosen.iter() {
             piece.template.compiled(piece.part)?;
         }
         let _rendering = self.begin(data, setting(locale, parts))?;
-        self.render_within(locale, parts, data)
+        self.render_chosen(&chosen, locale, parts, data)
     }
 
     /// As part of a rendering that has begun.
@@ -157,7 +158,16 @@ impl<'a> Found<'a> {
         parts: Parts<'_>,
         data: &Value,
     ) -> Result<Rendered, TemplateError> {
-        let chosen = self.choose(locale, parts)?;
+        self.render_chosen(&self.choose(locale, parts)?, locale, parts, data)
+    }
+
+    fn render_chosen(
+        &self,
+        chosen: &Chosen<'a>,
+        locale: &str,
+        parts: Parts<'_>,
+        data: &Value,
+    ) -> Result<Rendered, TemplateError> {
         let setting = setting(locale, parts);
         let context = context(chosen.iter(), data)?;
         let render = |piece: Piece<'a>, render: &dyn Fn(Piece<'a>) -> Result<String, TemplateError>| {
@@ -245,12 +255,15 @@ fn setting(locale: &str, parts: Parts<'_>) -> Setting {
 /// Dates and numbers are written in the language of the words around them, as the reader's region has it when that is
 /// also theirs.
 pub(super) fn spoken(setting: Setting, locale: &str, parts: Parts<'_>, part: &Part) -> Setting {
-    let language = |tag: &str| tag.split(['-', '_']).next().unwrap_or_default().to_ascii_lowercase();
+    fn language(tag: &str) -> &str {
+        tag.split(['-', '_']).next().unwrap_or_default()
+    }
     let own = if part.locale.is_empty() { parts.fallback.unwrap_or(locale) } else { &part.locale };
-    if language(own) == language(locale) {
+    let is_own = |tag: &str| language(tag).eq_ignore_ascii_case(language(own));
+    if is_own(locale) {
         return setting;
     }
-    let regional = parts.fallback.filter(|fallback| language(fallback) == language(own));
+    let regional = parts.fallback.filter(|fallback| is_own(fallback));
     setting.in_language(regional.unwrap_or(own))
 }
 

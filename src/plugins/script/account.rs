@@ -1,12 +1,12 @@
 //! One opened account of a channel that a script describes.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use plugin_api::http::Answer;
 use plugin_api::{
-    AddressKind, Callback, Channel, Failure, Hint, Host, Manifest, Message, Receipt, Received, Recipient, Refused,
-    SendError, Settings, SettingsError,
+    AddressKind, Callback, Channel, Failure, Hint, Host, Message, Receipt, Received, Recipient, Refused, SendError,
+    Settings, SettingsError,
 };
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
@@ -15,11 +15,12 @@ use uuid::Uuid;
 use super::hosts::Hosts;
 use super::outcome::{Said, is_verdict};
 use super::request::Request;
-use super::{events, split, view};
-use crate::script::{Evaluation, Script, ScriptError, Secrets};
+use super::{ScriptPlugin, events, outcome_reads_message, split, view};
+use crate::script::{Argument, Evaluation, Script, ScriptError, Secrets};
 
 pub(super) struct Account {
     script: Script,
+    outcome_reads_message: bool,
     settings: Map<String, Value>,
     secrets: Vec<(String, SecretString)>,
     hosts: Hosts,
@@ -40,11 +41,12 @@ pub(super) enum Asked {
 
 impl Account {
     pub(super) fn new(
+        plugin: &ScriptPlugin,
         script: Script,
-        manifest: &Manifest,
         settings: &Settings,
         host: Host,
     ) -> Result<Self, SettingsError> {
+        let manifest = &plugin.manifest;
         let (open, secrets) = split(&manifest.providers[0], settings);
         let hosts = Hosts::new(manifest, settings);
         for (name, value) in &secrets {
@@ -63,7 +65,18 @@ impl Account {
         let (channel, address) = (manifest.channel.clone(), manifest.address);
         // Of all tenants' accounts of a plugin that ships, each has its turns.
         let script = script.for_whom(&Uuid::now_v7().to_string());
-        Ok(Self { script, settings: open, secrets, hosts, host, channel, address, printed: None })
+        let outcome_reads_message = outcome_reads_message(&script, &plugin.source);
+        Ok(Self {
+            script,
+            outcome_reads_message,
+            settings: open,
+            secrets,
+            hosts,
+            host,
+            channel,
+            address,
+            printed: None,
+        })
     }
 
     /// Keeps what the script prints.
@@ -79,7 +92,7 @@ impl Account {
             .unwrap_or_default()
     }
 
-    async fn run(&self, function: &'static str, arguments: Vec<Value>, secrets: Secrets) -> Evaluation {
+    async fn run(&self, function: &'static str, arguments: Vec<Argument>, secrets: Secrets) -> Evaluation {
         let mut evaluation = self.script.call(function, arguments, secrets).await;
         if let Some(printed) = &self.printed {
             printed.lock().unwrap_or_else(PoisonError::into_inner).append(&mut evaluation.log);
@@ -87,9 +100,14 @@ impl Account {
         evaluation
     }
 
+    /// A fresh loan of the secrets.
+    pub(super) fn loan(&self) -> Secrets {
+        Secrets::lend(self.secrets.iter().map(|(name, value)| (name.as_str(), value)))
+    }
+
     /// A fresh loan of the secrets, and the settings with their placeholders.
     fn lend(&self) -> (Secrets, Value) {
-        let secrets = Secrets::lend(self.secrets.iter().map(|(name, value)| (name.as_str(), value)));
+        let secrets = self.loan();
         let mut settings = self.settings.clone();
         settings.insert("hookUrl".to_owned(), self.host.hook_url.as_deref().into());
         for (name, _) in &self.secrets {
@@ -98,27 +116,28 @@ impl Account {
         (secrets, settings.into())
     }
 
-    async fn call(&self, function: &'static str, given: Option<Value>) -> Evaluation {
+    async fn call(&self, function: &'static str, given: Option<&Arc<Value>>) -> Evaluation {
         let (secrets, settings) = self.lend();
-        self.run(function, given.into_iter().chain([settings]).collect(), secrets).await
+        self.run(function, given.map(Into::into).into_iter().chain([settings.into()]).collect(), secrets).await
     }
 
-    /// The request that the script wants made for a message.
-    pub(super) async fn request(&self, message: Value) -> Result<Asked, ScriptError> {
+    /// The request that the script wants made for a message, and the secrets lent for it.
+    pub(super) async fn request(&self, message: &Arc<Value>) -> Result<(Asked, Secrets), ScriptError> {
         let called = self.call("request", Some(message)).await;
         let described = called.result?;
         let wrong = |detail: String| ScriptError::result(format!("request: {detail}"));
         if is_verdict(&described) {
             return match Said::read(described, false).map_err(wrong)? {
-                Said::Failed(error) => Ok(Asked::Refused(error)),
+                Said::Failed(error) => Ok((Asked::Refused(error), called.secrets)),
                 _ => Err(wrong("must return a request".to_owned())),
             };
         }
         let request = Request::read(described, &called.secrets, &self.host.guard).map_err(wrong)?;
-        Ok(match request.allowed_by(&self.hosts) {
+        let asked = match request.allowed_by(&self.hosts) {
             Ok(()) => Asked::Request(request),
             Err(refused) => Asked::Refused(refused),
-        })
+        };
+        Ok((asked, called.secrets))
     }
 
     /// The request that the script wants made for a check; none when it leaves that to the host.
@@ -137,8 +156,8 @@ impl Account {
     }
 
     /// What the script makes of an answer.
-    pub(super) async fn said(&self, response: Value, message: Value) -> Result<Said, ScriptError> {
-        let called = self.run("outcome", vec![response, message], Secrets::default()).await;
+    pub(super) async fn said(&self, response: Value, message: Argument) -> Result<Said, ScriptError> {
+        let called = self.run("outcome", vec![response.into(), message], Secrets::default()).await;
         Said::read(called.result?, true).map_err(|detail| ScriptError::result(format!("outcome: {detail}")))
     }
 
@@ -147,7 +166,7 @@ impl Account {
         if !self.script.has("checked") {
             return Ok(None);
         }
-        match self.run("checked", vec![response], Secrets::default()).await.result? {
+        match self.run("checked", vec![response.into()], Secrets::default()).await.result? {
             Value::Null => Ok(None),
             Value::String(fine) => Ok(Some(Ok(fine))),
             Value::Object(fields) if fields.len() == 1 && fields.get("problem").is_some_and(Value::is_string) => {
@@ -166,19 +185,14 @@ impl Account {
     /// As [`Account::call`], with secrets in what is given turned into placeholders.
     async fn call_hiding(&self, function: &'static str, given: Value) -> Evaluation {
         let (secrets, settings) = self.lend();
-        let given = view::hide(given, &secrets);
-        self.run(function, vec![given, settings], secrets).await
-    }
-
-    /// An answer as the script sees it: what it repeats of a secret is covered.
-    pub(super) fn response(&self, answer: &Answer) -> Value {
-        let secrets = self.lend().0;
-        view::hide(view::response(answer), &secrets)
+        let mut given = given;
+        view::hide(&mut given, &secrets);
+        self.run(function, vec![given.into(), settings.into()], secrets).await
     }
 
     /// For people: without secrets, and without what is the recipient's.
     fn discreet(&self, text: &str, message: &Message) -> String {
-        let covered = self.lend().0.cover(text);
+        let covered = self.loan().cover(text);
         let mut private = vec![];
         let Message { recipient, subject, text, html, actions, data, .. } = message;
         let Recipient { contact_id, external_id, name, phone, email } = recipient;
@@ -198,20 +212,22 @@ impl Account {
         SendError::rejected(e.code, self.discreet(&format!("plugin.rhai: {e}"), message))
     }
 
-    /// The answer judged: by the script, and where it has nothing to say or fails by the status.
+    /// The answer to a request judged: by the script, and where it has nothing to say or fails by the status. `shown`
+    /// is the message as the script sees it, and `secrets` those lent for the request.
     pub(super) async fn judge(
         &self,
         answer: &Answer,
         message: &Message,
-        shown: impl FnOnce() -> Value,
+        shown: &Arc<Value>,
+        secrets: &Secrets,
     ) -> Result<Receipt, SendError> {
         let status = answer.status;
         if (300..=399).contains(&status) {
             answer.outcome()?;
         }
         let said = if self.script.has("outcome") {
-            let shown = shown();
-            self.said(self.response(answer), shown).await
+            let shown = if self.outcome_reads_message { shown.into() } else { Value::Null.into() };
+            self.said(response(answer, secrets), shown).await
         } else {
             Ok(Said::ByStatus)
         };
@@ -249,7 +265,7 @@ impl Account {
         let said = |e: ScriptError| self.discreet(&format!("plugin.rhai: {e}"), &nobody);
         let (asked, own) = match self.check_request().await.map_err(said)? {
             Some(asked) => (asked, true),
-            None => (self.request(view::message(&nobody)).await.map_err(said)?, false),
+            None => (self.request(&Arc::new(view::message(&nobody))).await.map_err(said)?.0, false),
         };
         match asked {
             Asked::Request(request) if own => Ok((request, true)),
@@ -259,15 +275,23 @@ impl Account {
     }
 }
 
+/// An answer as the script sees it: what it repeats of a secret is covered.
+pub(super) fn response(answer: &Answer, secrets: &Secrets) -> Value {
+    let mut shown = view::response(answer);
+    view::hide(&mut shown, secrets);
+    shown
+}
+
 #[async_trait]
 impl Channel for Account {
     async fn send(&self, message: &Message) -> Result<Receipt, SendError> {
-        match self.request(view::message(message)).await {
-            Ok(Asked::Request(request)) => {
+        let shown = Arc::new(view::message(message));
+        match self.request(&shown).await {
+            Ok((Asked::Request(request), secrets)) => {
                 let answer = request.send(&self.host.http).await?;
-                self.judge(&answer, message, || view::message(message)).await
+                self.judge(&answer, message, &shown, &secrets).await
             }
-            Ok(Asked::Refused(mut e)) => {
+            Ok((Asked::Refused(mut e), _)) => {
                 e.detail = self.discreet(&e.detail, message);
                 Err(e)
             }
@@ -285,8 +309,9 @@ impl Channel for Account {
         if !own {
             return Ok(format!("reachable, answered {status} to OPTIONS"));
         }
-        let cover = |text: String| self.lend().0.cover(&text);
-        match self.checked(self.response(&answer)).await.map_err(|e| cover(format!("plugin.rhai: {e}")))? {
+        let secrets = self.loan();
+        let cover = |text: String| secrets.cover(&text);
+        match self.checked(response(&answer, &secrets)).await.map_err(|e| cover(format!("plugin.rhai: {e}")))? {
             Some(said) => said.map(cover).map_err(cover),
             None => match answer.outcome() {
                 Ok(()) => Ok(format!("works, answered {status}")),

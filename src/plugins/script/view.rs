@@ -86,13 +86,13 @@ fn headers(headers: &http::HeaderMap) -> Value {
     readable.collect::<Map<String, Value>>().into()
 }
 
-/// The value with placeholders in place of secrets.
-pub(super) fn hide(value: Value, secrets: &Secrets) -> Value {
+/// Puts placeholders in the place of secrets.
+pub(super) fn hide(value: &mut Value, secrets: &Secrets) {
     match value {
-        Value::String(text) => secrets.hide(&text).into(),
-        Value::Array(items) => items.into_iter().map(|item| hide(item, secrets)).collect(),
-        Value::Object(fields) => fields.into_iter().map(|(name, field)| (name, hide(field, secrets))).collect(),
-        other => other,
+        Value::String(text) => secrets.hide(text),
+        Value::Array(items) => items.iter_mut().for_each(|item| hide(item, secrets)),
+        Value::Object(fields) => fields.values_mut().for_each(|field| hide(field, secrets)),
+        _ => {}
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use recado::appointment::{Appointment, AppointmentStatus as S};
+use recado::appointment::{self, Appointment, AppointmentStatus as S, NewAppointment, Whose};
 use recado::contact::{Consent, Contact, Figures, Preferences};
 use recado::error::Fault;
 use recado::ids::{ContactId, ImportId};
@@ -35,13 +35,11 @@ fn said(channel: &str, granted: bool) -> Consent {
 }
 
 async fn put(db: &Db, tenant: &TenantId, contacts: &[Contact], mark: Option<Mark>) {
-    let line = mark.map_or(0, |m| m.line);
+    let (import, line) = (mark.map(|m| m.import), mark.map_or(0, |m| m.line));
     for contact in contacts {
         let row = (contact.clone(), line);
-        let at = contact.updated_at;
-        contacts::upsert(&db.pool, db.engine, tenant, mark.map(|m| m.import), &[row], at).await.unwrap();
+        contacts::insert(&db.pool, db.engine, tenant, import, &[row], contact.updated_at).await.unwrap();
     }
-    contacts::upsert(&db.pool, db.engine, tenant, None, &[], NOW).await.unwrap();
 }
 
 on_each_db!(contacts_are_kept_found_and_listed, async |db: &Db| {
@@ -54,14 +52,22 @@ on_each_db!(contacts_are_kept_found_and_listed, async |db: &Db| {
     ];
     put(db, &a, &all, None).await;
     put(db, &b, &all[..1], None).await;
-    put(db, &a, &[], None).await;
+    contacts::insert(pool, db.engine, &a, None, &[], NOW).await.unwrap();
     let found = contacts::find(pool, &a, "c1", NOW).await.unwrap().unwrap();
     assert_eq!((&found.contact, found.figures), (&all[0], Figures::default()));
     assert_eq!(contacts::find(pool, &a, "x-c2", NOW).await.unwrap().unwrap().contact, all[1]);
     assert!(contacts::find(pool, &b, "c2", NOW).await.unwrap().is_none());
     let changed = Contact { name: None, phone: Some("+523331234569".into()), updated_at: later(5), ..all[1].clone() };
-    put(db, &a, std::slice::from_ref(&changed), None).await;
-    assert_eq!(contacts::find(pool, &a, "c2", NOW).await.unwrap().unwrap().contact, changed);
+    let stored = async || contacts::find(pool, &a, "c2", NOW).await.unwrap().unwrap().contact;
+    contacts::update(pool, db.engine, &a, None, &[(changed.clone(), 0)], later(5)).await.unwrap();
+    contacts::update(pool, db.engine, &a, None, &[], NOW).await.unwrap();
+    assert_eq!(stored().await, changed);
+    contacts::touch(pool, db.engine, &a, 7, &[(all[1].clone(), 4)]).await.unwrap();
+    contacts::touch(pool, db.engine, &a, 8, &[]).await.unwrap();
+    assert_eq!(stored().await, changed);
+    let key = Key { n: 0, external_id: Some("x-c2"), phone: None, email: None };
+    let found = contacts::lookup(pool, db.engine, &a, &[key]).await.unwrap();
+    assert_eq!(found[0].mark, Some(Mark { import: 7, line: 4 }));
     let list = async |filter: Filter, limit: usize| -> Vec<String> {
         let listed = contacts::list(pool, &a, &filter, limit, NOW).await.unwrap();
         listed.into_iter().map(|l| l.contact.id.to_string()).collect()
@@ -89,7 +95,8 @@ on_each_db!(people_are_looked_up_set_by_set, async |db: &Db| {
     put(db, &b, &[contact("c9", Some("+523331234567"), Some("ana@x.example"))], None).await;
     let key = |n, external_id, phone, email: Option<&str>| Key { n, external_id, phone, email: email.map(Into::into) };
     let keys = [
-        key(0, Some("x-c1"), None, None),
+        // By external id, and so not by what else they have.
+        key(0, Some("x-c1"), Some("+523331234567"), Some("ana@x.example")),
         key(1, None, Some("+523331234567"), None),
         key(2, Some("nobody"), Some("+520"), Some("ana@x.example")),
         key(3, None, None, None),
@@ -106,6 +113,8 @@ on_each_db!(people_are_looked_up_set_by_set, async |db: &Db| {
             (2, By::Email, "c1", Some(mark))
         ]
     );
+    let by_id = contacts::resolve_ids(pool, db.engine, &a, &["c1", "x-c1", "c9"]).await.unwrap();
+    assert_eq!(by_id, HashMap::from(["c1", "x-c1"].map(|k| (k.to_owned(), "c1".into()))));
     let resolved = contacts::resolve(pool, db.engine, &a, &["c1", "x-c1", "c9"]).await.unwrap();
     let resolved: HashMap<&str, &str> = resolved.iter().map(|(k, c)| (k.as_str(), c.id.as_str())).collect();
     assert_eq!(resolved, HashMap::from([("c1", "c1"), ("x-c1", "c1")]), "an id goes before an equal external id");
@@ -130,7 +139,7 @@ on_each_db!(the_history_of_consents_is_kept_in_order, async |db: &Db| {
     assert_eq!((rest.len(), &rest[0].consent), (1, &said("sms", true)));
 });
 
-fn appointment(id: &str, contact: &str, at: i64, status: S) -> Appointment {
+fn visit(id: &str, contact: &str, at: i64, status: S) -> Appointment {
     Appointment {
         external_id: id.into(),
         contact_id: contact.into(),
@@ -152,15 +161,15 @@ on_each_db!(appointments_are_kept_listed_and_counted, async |db: &Db| {
     put(db, &a, &[contact("c1", None, None), contact("c2", None, None)], None).await;
     put(db, &b, &[contact("c1", None, None)], None).await;
     let all = [
-        appointment("v1", "c1", -20, S::Completed),
-        appointment("v2", "c1", -10, S::NoShow),
-        appointment("v3", "c1", 10, S::Cancelled),
-        appointment("v4", "c1", 20, S::Confirmed),
-        appointment("v5", "c2", 20, S::Requested),
+        visit("v1", "c1", -20, S::Completed),
+        visit("v2", "c1", -10, S::NoShow),
+        visit("v3", "c1", 10, S::Cancelled),
+        visit("v4", "c1", 20, S::Confirmed),
+        visit("v5", "c2", 20, S::Requested),
     ];
-    let rows: Vec<_> = all.iter().map(|v| (v.clone(), Some(Mark { import: 1, line: 2 }))).collect();
-    appointments::upsert(pool, db.engine, &a, &rows).await.unwrap();
-    appointments::upsert(pool, db.engine, &a, &[]).await.unwrap();
+    let rows: Vec<_> = all.iter().map(|v| (v.clone(), 2)).collect();
+    appointments::insert(pool, db.engine, &a, Some(1), &rows, NOW).await.unwrap();
+    appointments::insert(pool, db.engine, &a, None, &[], NOW).await.unwrap();
     assert_eq!(appointments::find(pool, &a, "v3").await.unwrap(), Some(all[2].clone()));
     assert_eq!(appointments::find(pool, &b, "v3").await.unwrap(), None);
     let list = async |filter: appointments::Filter, limit| -> Vec<String> {
@@ -175,11 +184,21 @@ on_each_db!(appointments_are_kept_listed_and_counted, async |db: &Db| {
     assert_eq!(list(appointments::Filter { status: Some(S::NoShow), ..none() }, 9).await, ["v2"]);
     assert_eq!(list(appointments::Filter { branch: Some("b2".into()), ..none() }, 9).await, Vec::<String>::new());
     let before = appointments::before(pool, db.engine, &a, &["v2", "v9"]).await.unwrap();
-    assert_eq!((before.len(), before["v2"].status, before["v2"].contact.as_str()), (1, S::NoShow, "c1"));
+    assert_eq!((before.len(), &before["v2"].appointment), (1, &all[1]));
     assert_eq!(before["v2"].mark, Some(Mark { import: 1, line: 2 }));
+    let moved = Appointment { starts_at: later(21), professional: Some("Eva".into()), ..all[4].clone() };
+    let stored = async || appointments::find(pool, &a, "v5").await.unwrap().unwrap();
+    appointments::update(pool, db.engine, &a, Some(1), &[(moved.clone(), 9)], later(1)).await.unwrap();
+    appointments::update(pool, db.engine, &a, None, &[], NOW).await.unwrap();
+    assert_eq!(stored().await, Appointment { updated_at: later(1), ..moved.clone() });
+    appointments::touch(pool, db.engine, &a, 7, &[(all[4].clone(), 4)]).await.unwrap();
+    appointments::touch(pool, db.engine, &a, 8, &[]).await.unwrap();
+    assert_eq!(stored().await, Appointment { updated_at: later(1), ..moved });
+    let before = appointments::before(pool, db.engine, &a, &["v5"]).await.unwrap();
+    assert_eq!(before["v5"].mark, Some(Mark { import: 7, line: 4 }));
     let mut difference = Difference::default();
     for visit in &all[..4] {
-        difference.add(visit.status, 1);
+        difference.add(visit, NOW);
     }
     appointments::tally(pool, db.engine, &a, &BTreeMap::new(), NOW).await.unwrap();
     appointments::tally(pool, db.engine, &a, &BTreeMap::from([("c1".into(), difference)]), NOW).await.unwrap();
@@ -200,6 +219,50 @@ on_each_db!(appointments_are_kept_listed_and_counted, async |db: &Db| {
     assert!(appointments::delete(pool, &a, "v4").await.unwrap());
     assert!(!appointments::delete(pool, &a, "v4").await.unwrap());
 });
+
+// Whatever comes, moves, changes hands or goes, and wherever the clock stands: what is kept is what a count would say.
+on_each_db!(figures_are_those_of_the_appointments_after_any_change_at_any_time, async |db: &Db| {
+    let a = tenant(db, "a").await;
+    put(db, &a, &[contact("c1", None, None), contact("c2", None, None)], None).await;
+    let mut conn = db.connect().await.unwrap();
+    let mut random = numbers(7);
+    for _ in 0..80 {
+        let now = later(random(40) - 20);
+        let id = format!("v{}", random(6));
+        if random(5) == 0 {
+            appointment::remove(&mut conn, db.engine, &a, &id, now).await.unwrap();
+        } else {
+            let (whose, status) = (format!("c{}", random(2) + 1), S::ALL[random(5) as usize]);
+            let visit = visit(&id, "", random(40) - 20, status);
+            let row = NewAppointment { line: 0, whose: Whose::Id(whose), appointment: visit };
+            let saved = appointment::save(&mut conn, db.engine, &a, None, vec![row], now).await.unwrap();
+            assert!(saved[0].is_ok());
+        }
+        for whose in ["c1", "c2"] {
+            let filter = appointments::Filter { contact: Some(whose.into()), ..Default::default() };
+            let visits = appointments::list(&db.pool, &a, &filter, 99).await.unwrap();
+            let many = |status| visits.iter().filter(|v| v.status == status).count() as i64;
+            let held = || visits.iter().filter(|v| !matches!(v.status, S::Cancelled | S::NoShow)).map(|v| v.starts_at);
+            let counted = Figures {
+                count: visits.len() as i64,
+                completed: many(S::Completed),
+                cancelled: many(S::Cancelled),
+                no_shows: many(S::NoShow),
+                last_at: held().filter(|at| *at <= now).max(),
+                next_at: held().filter(|at| *at > now).min(),
+            };
+            assert_eq!(contacts::find(&db.pool, &a, whose, now).await.unwrap().unwrap().figures, counted);
+        }
+    }
+});
+
+/// Numbers below the one asked with, the same in every run.
+fn numbers(mut state: u64) -> impl FnMut(i64) -> i64 {
+    move |below| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        ((state >> 33) % below as u64) as i64
+    }
+}
 
 on_each_db!(an_erased_person_leaves_counts_and_nothing_else, async |db: &Db| {
     let a = tenant(db, "a").await;

@@ -10,7 +10,7 @@ async fn person(db: &Db, tenant: &TenantId, name: &str, figures: [i64; 2], last_
     let mut contact = Contact::new(NOW);
     contact.name = Some(name.into());
     contact.attributes = r#"{"city":"León"}"#.into();
-    contacts::upsert(&db.pool, db.engine, tenant, None, &[(contact.clone(), 0)], NOW).await.unwrap();
+    contacts::insert(&db.pool, db.engine, tenant, None, &[(contact.clone(), 0)], NOW).await.unwrap();
     sqlx::query(
         "update contacts set appointments = $3, completed = $4, last_at = $5, next_at = $6 \
          where tenant_id = $1 and contact_id = $2",
