@@ -28,17 +28,21 @@ mod templates;
 mod tenants;
 mod unsubscribe;
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use axum::Router;
-use axum::http::{HeaderName, HeaderValue};
+use axum::http::{HeaderName, HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use bytes::Bytes;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::{Modify, OpenApi};
-use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
 use utoipa_axum::routes;
 use utoipa_swagger_ui::SwaggerUi;
 
 use crate::app::App;
+use crate::store::to_json;
 
 pub use body::IDEMPOTENCY_KEY;
 pub use serve::serve;
@@ -74,9 +78,26 @@ impl Modify for Security {
     }
 }
 
-fn api() -> OpenApiRouter<Arc<App>> {
-    OpenApiRouter::with_openapi(Document::openapi())
-        .routes(routes!(notify::post))
+/// What is made of the operations: a router, or their document. That is two megabytes in memory, so it is made when
+/// somebody asks for it.
+trait Operations {
+    fn routes(self, operations: UtoipaMethodRouter<Arc<App>>) -> Self;
+}
+
+impl Operations for Router<Arc<App>> {
+    fn routes(self, (_, paths, methods): UtoipaMethodRouter<Arc<App>>) -> Self {
+        paths.paths.into_keys().fold(self, |router, path| router.route(&path, methods.clone()))
+    }
+}
+
+impl Operations for OpenApiRouter<Arc<App>> {
+    fn routes(self, operations: UtoipaMethodRouter<Arc<App>>) -> Self {
+        self.routes(operations)
+    }
+}
+
+fn operations<T: Operations>(of: T) -> T {
+    of.routes(routes!(notify::post))
         .routes(routes!(notifications::list))
         .routes(routes!(notifications::get))
         .routes(routes!(notifications::cancel))
@@ -132,14 +153,20 @@ fn api() -> OpenApiRouter<Arc<App>> {
 
 /// The generated OpenAPI 3.1 document.
 pub fn openapi() -> utoipa::openapi::OpenApi {
-    api().into_openapi()
+    operations(OpenApiRouter::with_openapi(Document::openapi())).into_openapi()
+}
+
+async fn document() -> Response {
+    static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| to_json(&openapi()).into());
+    ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], DOCUMENT.clone()).into_response()
 }
 
 /// The whole service.
 pub fn router(app: Arc<App>) -> Router {
-    let (routes, openapi) = api().split_for_parts();
-    routes
-        .merge(Router::from(SwaggerUi::new("/docs").url("/openapi.json", openapi)))
+    let docs = SwaggerUi::new("/docs").config(utoipa_swagger_ui::Config::from("/openapi.json"));
+    operations(Router::new())
+        .route("/openapi.json", get(document))
+        .merge(Router::from(docs))
         .fallback(error::not_found)
         .method_not_allowed_fallback(error::method_not_allowed)
         .layer(axum::middleware::from_fn(shell::shell))
