@@ -221,7 +221,7 @@ impl Template {
             "sms" if crate::sms::segments(&text).segments > SMS => {
                 Err(self.error("template_limit", part, format!("longer than {SMS} SMS segments")))
             }
-            _ if text.chars().nth(CHAT).is_some() => {
+            _ if text.len() > CHAT && text.chars().nth(CHAT).is_some() => {
                 Err(self.error("template_limit", part, format!("longer than {CHAT} characters")))
             }
             _ => Ok(text),
@@ -370,6 +370,31 @@ fn is_locale(tag: &str) -> bool {
 
 /// Line breaks and tabs stay; other control characters have no place in a message.
 fn without_controls(text: String) -> String {
-    let unwanted = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
-    if text.contains(unwanted) { text.replace(unwanted, "") } else { text }
+    if !holds_controls(text.as_bytes()) {
+        return text;
+    }
+    text.replace(|c: char| c.is_control() && !matches!(c, '\n' | '\t'), "")
+}
+
+/// Byte by byte: hardly any text holds one. Those above ASCII are U+0080 to U+009F.
+fn holds_controls(utf8: &[u8]) -> bool {
+    utf8.iter().enumerate().any(|(at, byte)| match byte {
+        b'\n' | b'\t' => false,
+        0..=0x1f | 0x7f => true,
+        0xc2 => utf8.get(at + 1).is_some_and(|next| *next < 0xa0),
+        _ => false,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::holds_controls;
+
+    #[test]
+    fn bytes_tell_of_the_same_control_characters_as_characters() {
+        for c in '\0'..=char::MAX {
+            let unwanted = c.is_control() && !matches!(c, '\n' | '\t');
+            assert_eq!(holds_controls(format!("é{c}¡").as_bytes()), unwanted, "{c:?}");
+        }
+    }
 }
