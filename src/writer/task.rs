@@ -27,7 +27,7 @@ use crate::store::{self, Db, Engine as StoreEngine, StoreResult, to_json};
 pub(super) const BATCH: usize = 512;
 /// As many operations are worth a commit by themselves: a larger batch costs less, but the disk would stand idle until
 /// it is there.
-const WORTHWHILE: usize = 16;
+const WORTHWHILE: usize = 24;
 /// How often the writer lets others run before it commits fewer.
 const GATHER: usize = 3;
 /// A statement that takes longer than this is given up, and its connection with it.
