@@ -188,7 +188,7 @@ impl Template {
     pub(super) fn find(&self, kinds: &[&str], locale: &str, fallback: Option<&str>) -> Option<&Part> {
         self.tags(locale, fallback).find_map(|tag| {
             kinds.iter().find_map(|kind| {
-                self.parts.iter().find(|part| part.kind == *kind && part.locale.eq_ignore_ascii_case(tag))
+                self.parts.iter().find(|part| part.locale.eq_ignore_ascii_case(tag) && part.kind == *kind)
             })
         })
     }
@@ -376,14 +376,13 @@ fn without_controls(text: String) -> String {
     text.replace(|c: char| c.is_control() && !matches!(c, '\n' | '\t'), "")
 }
 
-/// Byte by byte: hardly any text holds one. Those above ASCII are U+0080 to U+009F.
+/// Looked for in bytes, all at once and without a way out: hardly any text holds one. Those above ASCII are U+0080 to
+/// U+009F.
 fn holds_controls(utf8: &[u8]) -> bool {
-    utf8.iter().enumerate().any(|(at, byte)| match byte {
-        b'\n' | b'\t' => false,
-        0..=0x1f | 0x7f => true,
-        0xc2 => utf8.get(at + 1).is_some_and(|next| *next < 0xa0),
-        _ => false,
-    })
+    let ascii = |byte: u8| (byte < 0x20 && byte != b'\n' && byte != b'\t') || byte == 0x7f;
+    let above = |(first, second): (&u8, &u8)| *first == 0xc2 && *second < 0xa0;
+    let any = utf8.iter().fold(false, |any, byte| any | ascii(*byte));
+    utf8.iter().zip(utf8.get(1..).unwrap_or_default()).fold(any, |any, pair| any | above(pair))
 }
 
 #[cfg(test)]
