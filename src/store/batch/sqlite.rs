@@ -78,7 +78,7 @@ fn connect(file: &std::path::Path) -> rusqlite::Result<Connection> {
 }
 
 fn work(conn: &Connection, todo: &mpsc::Receiver<Job>, shorten: &mpsc::SyncSender<()>) {
-    let mut statements = Statements { conn, ready: Default::default() };
+    let mut statements = Statements { conn, begin: None, commit: None, ready: Default::default() };
     let mut rows = 0;
     while let Ok(Job { batch, reply }) = todo.recv() {
         let done = statements.transact(&batch);
@@ -118,13 +118,15 @@ fn keep_log_short(file: PathBuf) -> mpsc::SyncSender<()> {
 
 struct Statements<'a> {
     conn: &'a Connection,
+    begin: Option<Statement<'a>>,
+    commit: Option<Statement<'a>>,
     ready: [Option<Statement<'a>>; Kind::COUNT],
 }
 
 impl Statements<'_> {
     fn transact(&mut self, batch: &Batch) -> rusqlite::Result<Changed> {
         // A transaction that reads first may fail to write.
-        self.conn.execute_batch("begin immediate")?;
+        prepared(&mut self.begin, self.conn, || "begin immediate".to_owned())?.execute([])?;
         let mut changed = Changed::default();
         // Requests whose Idempotency-Key was another's already.
         let mut refused = HashSet::new();
@@ -133,10 +135,7 @@ impl Statements<'_> {
             if rows.count == 0 {
                 continue;
             }
-            let statement = match &mut self.ready[kind as usize] {
-                Some(statement) => statement,
-                none => none.insert(self.conn.prepare(&text(kind))?),
-            };
+            let statement = prepared(&mut self.ready[kind as usize], self.conn, || text(kind))?;
             let count = statement.parameter_count();
             for row in rows.iter() {
                 if !refused.is_empty() && key_of(kind, row).is_some_and(|key| refused.contains(&key)) {
@@ -149,8 +148,20 @@ impl Statements<'_> {
                 }
             }
         }
-        self.conn.execute_batch("commit")?;
+        prepared(&mut self.commit, self.conn, || "commit".to_owned())?.execute([])?;
         Ok(changed)
+    }
+}
+
+/// The statement of a slot, made when it is first wanted.
+fn prepared<'s, 'c>(
+    slot: &'s mut Option<Statement<'c>>,
+    conn: &'c Connection,
+    text: impl FnOnce() -> String,
+) -> rusqlite::Result<&'s mut Statement<'c>> {
+    match slot {
+        Some(statement) => Ok(statement),
+        none => Ok(none.insert(conn.prepare(&text())?)),
     }
 }
 
