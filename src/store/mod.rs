@@ -46,7 +46,7 @@ static MIGRATIONS: Migrator = sqlx::migrate!();
 
 /// FULL: an answered request is on disk. The cache is small because batches touch few pages.
 const SQLITE_PRAGMAS: &str = "pragma journal_mode = wal; pragma synchronous = full; pragma busy_timeout = 5000; \
-    pragma foreign_keys = on; pragma cache_size = -4096; pragma wal_autocheckpoint = 16000; \
+    pragma foreign_keys = on; pragma cache_size = -4096; pragma wal_autocheckpoint = 8000; \
     pragma journal_size_limit = 67108864";
 
 pub type StoreResult<T> = Result<T, StoreError>;

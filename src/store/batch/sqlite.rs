@@ -79,23 +79,24 @@ fn connect(file: &std::path::Path) -> rusqlite::Result<Connection> {
 
 fn work(conn: &Connection, todo: &mpsc::Receiver<Job>, shorten: &mpsc::SyncSender<()>) {
     let mut statements = Statements { conn, begin: None, commit: None, ready: Default::default() };
-    let mut rows = 0;
+    let mut written = 0;
     while let Ok(Job { batch, reply }) = todo.recv() {
         let done = statements.transact(&batch);
         if done.is_err() && !conn.is_autocommit() {
             let _ = conn.execute_batch("rollback");
         }
         let _ = reply.send(done.map_err(StoreError::from));
-        rows += Kind::ALL.into_iter().map(|kind| batch.count(kind)).sum::<usize>();
-        if rows >= SHORTEN_EVERY {
-            rows = 0;
+        written += 1;
+        if written >= SHORTEN_EVERY {
+            written = 0;
             let _ = shorten.try_send(());
         }
     }
 }
 
-/// Rows after which the log is shortened: long before SQLite would do it inside a commit, with everybody waiting for it.
-const SHORTEN_EVERY: usize = 8192;
+/// Batches after which the log is shortened: long before SQLite would do it inside a commit, with everybody waiting for
+/// it, and before small ones fill the room that is kept for them on a disk that is nearly full.
+const SHORTEN_EVERY: usize = 64;
 
 /// Moves what the log holds into the file, on a thread of its own, when asked to; ends with the sender.
 fn keep_log_short(file: PathBuf) -> mpsc::SyncSender<()> {
