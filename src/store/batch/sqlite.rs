@@ -104,7 +104,8 @@ fn keep_log_short(file: PathBuf) -> mpsc::SyncSender<()> {
     let shortening = move || {
         let conn = connect(&file)?;
         while let Ok(()) = asked.recv() {
-            conn.query_row("pragma wal_checkpoint(passive)", [], |_| Ok(()))?;
+            // On a full disk it fails; then the next one does more.
+            let _ = conn.query_row("pragma wal_checkpoint(passive)", [], |_| Ok(()));
         }
         Ok::<_, rusqlite::Error>(())
     };
