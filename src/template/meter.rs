@@ -1,7 +1,7 @@
 //! What the rendering under way on this thread may still use, and where it is: its languages, zone and time. Rendering
 //! is one call on one thread from beginning to end; helpers, loops, partials and the output all ask here.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::time::{Duration, Instant};
 
 use handlebars::template::{HelperTemplate, Parameter, Subexpression, TemplateElement};
@@ -66,7 +66,7 @@ const IDLE: Meter =
     Meter { deadline: None, used: Used { operations: 0, steps: 0 }, bytes: 0, copies: 0, weight: 0, over: None };
 
 thread_local! {
-    static METER: Cell<Meter> = const { Cell::new(IDLE) };
+    static METER: RefCell<Meter> = const { RefCell::new(IDLE) };
     static SETTING: Cell<Setting> = const { Cell::new(Setting::NONE) };
 }
 
@@ -111,21 +111,21 @@ pub(super) fn in_language(setting: Setting) {
 }
 
 pub(super) fn used() -> Used {
-    METER.get().used
+    METER.with_borrow(|meter| meter.used)
 }
 
 /// Which bound the rendering ran into.
 pub(super) fn over() -> Option<Limit> {
-    METER.get().over
+    METER.with_borrow(|meter| meter.over)
 }
 
 fn change(f: impl FnOnce(&mut Meter, Instant)) -> Result<(), Limit> {
-    let mut meter = METER.get();
-    let Some(deadline) = meter.deadline else { return Ok(()) };
-    meter.used.operations += 1;
-    f(&mut meter, deadline);
-    METER.set(meter);
-    meter.over.map_or(Ok(()), Err)
+    METER.with_borrow_mut(|meter| {
+        let Some(deadline) = meter.deadline else { return Ok(()) };
+        meter.used.operations += 1;
+        f(meter, deadline);
+        meter.over.map_or(Ok(()), Err)
+    })
 }
 
 /// Something was produced: a value, a piece of output. False when that was too much.
@@ -145,13 +145,13 @@ pub(super) fn produced(bytes: usize) -> bool {
 /// Whether something of so many bytes may be made at all. It is counted when it is there; but what is far too much must
 /// not even be begun.
 pub(super) fn has_room(bytes: usize) -> bool {
-    let mut meter = METER.get();
-    let fits = meter.deadline.is_none() || meter.bytes.saturating_add(bytes) <= BYTES;
-    if !fits {
-        meter.over.get_or_insert(Limit::Output);
-        METER.set(meter);
-    }
-    fits
+    METER.with_borrow_mut(|meter| {
+        let fits = meter.deadline.is_none() || meter.bytes.saturating_add(bytes) <= BYTES;
+        if !fits {
+            meter.over.get_or_insert(Limit::Output);
+        }
+        fits
+    })
 }
 
 /// A turn of a loop or a partial begins, with so much text of its own.

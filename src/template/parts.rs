@@ -254,17 +254,16 @@ impl Template {
         all: &Map<String, Value>,
         copy: &mut Map<String, Value>,
     ) -> Result<(), TemplateError> {
-        let names = self.compiled(part)?.needs.names.as_ref();
-        let names: Box<dyn Iterator<Item = &String>> = match names {
-            Some(names) => Box::new(names.iter()),
-            None => Box::new(all.keys()),
-        };
-        for name in names {
+        let take = |name: &String| {
             if let Some(value) = all.get(name)
                 && !copy.contains_key(name)
             {
                 copy.insert(name.clone(), value.clone());
             }
+        };
+        match &self.compiled(part)?.needs.names {
+            Some(names) => names.iter().for_each(take),
+            None => all.keys().for_each(take),
         }
         Ok(())
     }
