@@ -1,6 +1,6 @@
 //! What the program writes into its log.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Once};
 
 use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::fmt::MakeWriter;
@@ -12,6 +12,16 @@ pub struct Log(Arc<Mutex<Vec<u8>>>);
 impl Log {
     /// Takes what this thread writes from this level on, for as long as the guard lives.
     pub fn capture(&self, level: &str) -> DefaultGuard {
+        // Who logs remembers whether anybody listens at all. With a listener for good that is never found to be nobody,
+        // while another test begins or ends.
+        static SOMEBODY: Once = Once::new();
+        SOMEBODY.call_once(|| {
+            let nowhere = tracing_subscriber::fmt::layer().with_writer(std::io::sink);
+            let _ = tracing_subscriber::registry()
+                .with(tracing_subscriber::EnvFilter::new("info"))
+                .with(nowhere)
+                .try_init();
+        });
         let filter = tracing_subscriber::EnvFilter::new(level);
         let layer = tracing_subscriber::fmt::layer().with_writer(self.clone()).with_ansi(false);
         tracing_subscriber::registry().with(filter).with(layer).set_default()
