@@ -31,14 +31,15 @@ mod unsubscribe;
 use std::sync::{Arc, LazyLock};
 
 use axum::Router;
+use axum::handler::Handler;
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{MethodFilter, MethodRouter, get, on};
 use bytes::Bytes;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::{Modify, OpenApi};
-use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouter};
-use utoipa_axum::routes;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::{PathItemExt, routes};
 use utoipa_swagger_ui::SwaggerUi;
 
 use crate::app::App;
@@ -78,82 +79,106 @@ impl Modify for Security {
     }
 }
 
-/// What is made of the operations: a router, or their document. That is two megabytes in memory, so it is made when
-/// somebody asks for it.
-trait Operations {
-    fn routes(self, operations: UtoipaMethodRouter<Arc<App>>) -> Self;
+/// Makes of each handler a route, and an entry of the document. The document is megabytes of program and memory that most
+/// servers never need, so it is made by itself, when somebody asks for it.
+macro_rules! operations {
+    ($($module:ident::$handler:ident,)+) => {
+        fn routes() -> Router<Arc<App>> {
+            let router = Router::new();
+            utoipa_axum::paste! {
+                $(let router = add::<$module::[<__path_ $handler>], _, _>(router, $module::$handler);)+
+            }
+            router
+        }
+
+        /// The generated OpenAPI 3.1 document.
+        pub fn openapi() -> utoipa::openapi::OpenApi {
+            let of: OpenApiRouter<Arc<App>> = OpenApiRouter::with_openapi(Document::openapi());
+            of$(.routes(routes!($module::$handler)))+.into_openapi()
+        }
+    };
 }
 
-impl Operations for Router<Arc<App>> {
-    fn routes(self, (_, paths, methods): UtoipaMethodRouter<Arc<App>>) -> Self {
-        paths.paths.into_keys().fold(self, |router, path| router.route(&path, methods.clone()))
-    }
+operations! {
+    notify::post,
+    notifications::list,
+    notifications::get,
+    notifications::cancel,
+    notifications::retry,
+    notifications::retry_many,
+    channels::list,
+    channels::test_all,
+    channels::get,
+    channels::put,
+    channels::delete,
+    channels::test,
+    plugins::list,
+    plugins::get,
+    plugins::put,
+    plugins::delete,
+    plugins::versions,
+    plugins::rollback,
+    hooks::get,
+    hooks::post,
+    sandbox::list,
+    suppressions::list,
+    suppressions::post,
+    suppressions::delete,
+    unsubscribe::get,
+    unsubscribe::post,
+    contacts::list,
+    imports::contacts,
+    imports::export,
+    contacts::get,
+    contacts::put,
+    contacts::patch,
+    contacts::delete,
+    contacts::list_consents,
+    contacts::post_consent,
+    templates::list,
+    preview::post,
+    templates::get,
+    templates::put,
+    templates::delete,
+    templates::versions,
+    templates::rollback,
+    appointments::list,
+    imports::appointments,
+    appointments::get,
+    appointments::put,
+    appointments::delete,
+    imports::list,
+    imports::get,
+    scripts::list,
+    playground::post,
+    scripts::get,
+    scripts::put,
+    scripts::delete,
+    scripts::versions,
+    scripts::roll_back,
+    segments::list,
+    segments::count,
+    segments::contacts,
+    segments::preview,
+    tenants::list,
+    tenants::post,
+    tenants::get,
+    tenants::patch,
+    tenants::list_branches,
+    tenants::post_branch,
+    tenants::patch_branch,
+    keys::list,
+    keys::post,
+    keys::revoke,
+    health::healthz,
+    health::readyz,
+    health::metrics,
 }
 
-impl Operations for OpenApiRouter<Arc<App>> {
-    fn routes(self, operations: UtoipaMethodRouter<Arc<App>>) -> Self {
-        self.routes(operations)
-    }
-}
-
-fn operations<T: Operations>(of: T) -> T {
-    of.routes(routes!(notify::post))
-        .routes(routes!(notifications::list))
-        .routes(routes!(notifications::get))
-        .routes(routes!(notifications::cancel))
-        .routes(routes!(notifications::retry))
-        .routes(routes!(notifications::retry_many))
-        .routes(routes!(channels::list))
-        .routes(routes!(channels::test_all))
-        .routes(routes!(channels::get, channels::put, channels::delete))
-        .routes(routes!(channels::test))
-        .routes(routes!(plugins::list))
-        .routes(routes!(plugins::get, plugins::put, plugins::delete))
-        .routes(routes!(plugins::versions))
-        .routes(routes!(plugins::rollback))
-        .routes(routes!(hooks::get, hooks::post))
-        .routes(routes!(sandbox::list))
-        .routes(routes!(suppressions::list, suppressions::post))
-        .routes(routes!(suppressions::delete))
-        .routes(routes!(unsubscribe::get, unsubscribe::post))
-        .routes(routes!(contacts::list))
-        .routes(routes!(imports::contacts))
-        .routes(routes!(imports::export))
-        .routes(routes!(contacts::get, contacts::put, contacts::patch, contacts::delete))
-        .routes(routes!(contacts::list_consents, contacts::post_consent))
-        .routes(routes!(templates::list))
-        .routes(routes!(preview::post))
-        .routes(routes!(templates::get, templates::put, templates::delete))
-        .routes(routes!(templates::versions))
-        .routes(routes!(templates::rollback))
-        .routes(routes!(appointments::list))
-        .routes(routes!(imports::appointments))
-        .routes(routes!(appointments::get, appointments::put, appointments::delete))
-        .routes(routes!(imports::list))
-        .routes(routes!(imports::get))
-        .routes(routes!(scripts::list))
-        .routes(routes!(playground::post))
-        .routes(routes!(scripts::get, scripts::put, scripts::delete))
-        .routes(routes!(scripts::versions))
-        .routes(routes!(scripts::roll_back))
-        .routes(routes!(segments::list))
-        .routes(routes!(segments::count))
-        .routes(routes!(segments::contacts))
-        .routes(routes!(segments::preview))
-        .routes(routes!(tenants::list, tenants::post))
-        .routes(routes!(tenants::get, tenants::patch))
-        .routes(routes!(tenants::list_branches, tenants::post_branch))
-        .routes(routes!(tenants::patch_branch))
-        .routes(routes!(keys::list, keys::post))
-        .routes(routes!(keys::revoke))
-        .routes(routes!(health::healthz))
-        .routes(routes!(health::readyz))
-        .routes(routes!(health::metrics))
-}
-
-/// The generated OpenAPI 3.1 document.
-pub fn openapi() -> utoipa::openapi::OpenApi {
-    operations(OpenApiRouter::with_openapi(Document::openapi())).into_openapi()
+/// A route to the handler, as its `utoipa::path` says.
+fn add<P: utoipa::Path, H: Handler<T, Arc<App>>, T: 'static>(router: Router<Arc<App>>, handler: H) -> Router<Arc<App>> {
+    let methods = P::methods().iter().map(PathItemExt::to_method_filter).reduce(MethodFilter::or);
+    router.route(&P::path(), methods.map_or_else(MethodRouter::new, |methods| on(methods, handler)))
 }
 
 async fn document() -> Response {
@@ -164,7 +189,7 @@ async fn document() -> Response {
 /// The whole service.
 pub fn router(app: Arc<App>) -> Router {
     let docs = SwaggerUi::new("/docs").config(utoipa_swagger_ui::Config::from("/openapi.json"));
-    operations(Router::new())
+    routes()
         .route("/openapi.json", get(document))
         .merge(Router::from(docs))
         .fallback(error::not_found)
