@@ -9,8 +9,8 @@ use uuid::Uuid;
 use super::task::{AcceptFate, Task, Written};
 use super::{Accept, Accepted, Fate, LoadOp, Loaded, Op};
 use crate::clock::Timestamp;
-use crate::lane::Lane;
-use crate::store::notifications::{Claim, NewNotification};
+use crate::lane::{Admission, Lane};
+use crate::store::notifications::{Claim, Delivery, NewNotification};
 use crate::store::{self, StoreResult, lanes};
 
 impl Task {
@@ -46,11 +46,13 @@ impl Task {
         let Written { started, stored, accepts, reported, .. } = written;
         reported.tell(&self.engine);
         let mut accepts = accepts.into_iter();
+        // Callers are answered before anything is sent: they ask for more while it is.
+        let mut admitted = Vec::with_capacity(ops.len());
         for op in ops {
             match op {
                 Op::Accept(accept) => {
                     let Some(fate) = accepts.next() else { continue };
-                    self.conclude_accept(*accept, fate, stored.as_ref(), now);
+                    self.conclude_accept(*accept, fate, stored.as_ref(), &mut admitted);
                 }
                 Op::Start(start) => {
                     // `None`: every one of the batch was.
@@ -69,9 +71,18 @@ impl Task {
                 Op::Load(_) | Op::Settle(_) | Op::Acquire(_) | Op::Renew | Op::Stop => {}
             }
         }
+        for (delivery, admission) in admitted {
+            self.engine.admitted(delivery, admission, now);
+        }
     }
 
-    fn conclude_accept(&self, accept: Accept, fate: AcceptFate, stored: Option<&HashSet<String>>, now: Timestamp) {
+    fn conclude_accept(
+        &self,
+        accept: Accept,
+        fate: AcceptFate,
+        stored: Option<&HashSet<String>>,
+        admitted: &mut Vec<(Delivery, Admission)>,
+    ) {
         let AcceptFate { refused, fates, admissions } = fate;
         let vanished = |new: &NewNotification| stored.is_some_and(|ids| !ids.contains(new.delivery.id.as_str()));
         let first_row = accept.notifications.iter().zip(&fates).find(|(_, f)| !matches!(f, Fate::Duplicate(_)));
@@ -85,7 +96,7 @@ impl Task {
         let _ = accept.reply.send(Ok(Accepted::Done(accept.answer)));
         for ((new, admission), fate) in accept.notifications.into_iter().zip(admissions).zip(fates) {
             if fate == Fate::Queued {
-                self.engine.admitted(new.delivery, admission, now);
+                admitted.push((new.delivery, admission));
             }
         }
     }
