@@ -19,6 +19,7 @@ use crate::status::Status;
 use crate::store::Db;
 use crate::store::callbacks::ripe_reports_any_tenant;
 use crate::store::notifications::Delivery;
+use crate::store::unread;
 use crate::tenant::{Tenant, Tenants};
 use crate::writer::{Events, Finished, LoadOp, Op, ReportOp, Writer};
 
@@ -31,6 +32,8 @@ type LaneMap = HashMap<TenantId, HashMap<Arc<str>, Arc<Lane>>>;
 const AROUND: u32 = 8;
 /// How often a stranded lane is looked through for what has another way.
 const LOOK_AROUND: Duration = Duration::from_secs(5);
+/// Beats of the production loop.
+const HOUR: u32 = 36_000;
 /// How long a report may wait for its message to be known.
 pub const KEPT_FOR: Duration = Duration::from_secs(3600);
 /// Most reports that are tried again at once.
@@ -370,6 +373,13 @@ impl Engine {
         }
     }
 
+    /// Lets go of what was kept for people to read and nobody will read any more.
+    pub async fn tidy(&self) {
+        if let Err(e) = unread::expire_any_tenant(&self.db.pool, self.clock.now()).await {
+            tracing::warn!(error = %e, "callbacks that were set aside are kept for longer");
+        }
+    }
+
     /// Moves everything in memory that may move; asks the store nothing. True when there was any.
     pub fn stir(self: &Arc<Self>) -> bool {
         let now = self.clock.now();
@@ -442,6 +452,9 @@ impl Engine {
                 return;
             }
             round = round.wrapping_add(1);
+            if round % HOUR == 1 {
+                self.tidy().await;
+            }
             if round.is_multiple_of(50) {
                 self.writer.send(Op::Renew).await;
                 self.settle_idle(Duration::from_secs(10)).await;

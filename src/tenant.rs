@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use plugin_api::{AddressKind, Channel, Host, Provider, Settings, SettingsError};
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
 use crate::app::SharedConfig;
@@ -170,6 +170,17 @@ impl Tenant {
 
     pub fn on_unknown(&self, channel: &str, branch: Option<&str>) -> Option<OnUnknown> {
         self.levels(branch).on_unknown(channel)
+    }
+
+    /// The secrets of the account whose hook this is, in clear.
+    pub fn secrets_of(&self, hook: &Hook) -> Vec<SecretString> {
+        let Some(account) = self.account_of_hook(hook) else { return vec![] };
+        let record = record(&hook.channel, &hook.branch, &hook.account);
+        let sealed = account.row.settings.iter().filter(|(name, _)| account.provider.is_secret(name));
+        let open = |(name, sealed): (&String, &Value)| {
+            self.keyring.open(self.id.as_str(), &record, name, sealed.as_str()?).ok()
+        };
+        sealed.filter_map(open).collect()
     }
 
     /// Where this person leaves the tenant's marketing.

@@ -3,6 +3,7 @@
 mod appointments;
 pub mod auth;
 mod body;
+mod callbacks;
 mod channels;
 mod contacts;
 mod documents;
@@ -107,6 +108,7 @@ fn operations<T: Operations>(of: T) -> T {
         .routes(routes!(channels::test_all))
         .routes(routes!(channels::get, channels::put, channels::delete))
         .routes(routes!(channels::test))
+        .routes(routes!(callbacks::list))
         .routes(routes!(plugins::list))
         .routes(routes!(plugins::get, plugins::put, plugins::delete))
         .routes(routes!(plugins::versions))

@@ -39,8 +39,9 @@
 //!
 //! **A callback** has `method`, `url`, `query`, `headers`, `body`, `json` and `receivedAt` (Unix seconds). A secret in
 //! it shows as the same placeholder that `settings` has, so that `callback.headers["x-token"] == settings.token`
-//! compares them. Its meaning is a list of events, or `#{events: […], answer: "…", contentType: "…"}`, or
-//! `#{unverified: "…"}`, `#{stale: "…"}`, `#{malformed: "…"}`. An event is one of
+//! compares them. Its meaning is a list of events, or `#{events: […], answer: "…", contentType: "…", unread: "…"}`, or
+//! `#{unverified: "…"}`, `#{stale: "…"}`, `#{malformed: "…"}`. `unread` says what in it was not understood: the callback
+//! is then set aside for people to read, as a malformed one is. An event is one of
 //!
 //! ```text
 //! #{sent: id}  #{delivered: id}  #{read: id}   what became of the message with this id; `reference` is our own id

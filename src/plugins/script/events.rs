@@ -30,7 +30,7 @@ pub(super) fn read(value: Value) -> Result<Result<Received, Refused>, String> {
             return only(&fields, &[]).map(|()| Err(refused(why)));
         }
     }
-    only(&fields, &["events", "answer", "contentType", "unverified", "stale", "malformed"])?;
+    only(&fields, &["events", "answer", "contentType", "unread", "unverified", "stale", "malformed"])?;
     let events = match fields.remove("events") {
         None | Some(Value::Null) => vec![],
         Some(Value::Array(events)) => many(events)?,
@@ -47,7 +47,8 @@ pub(super) fn read(value: Value) -> Result<Result<Received, Refused>, String> {
         None if body.is_empty() => "".into(),
         None => "text/plain; charset=utf-8".into(),
     };
-    Ok(Ok(Received { events, answer: Answer { content_type, body: body.into() } }))
+    let unread = optional_text(&mut fields, "unread")?;
+    Ok(Ok(Received { events, answer: Answer { content_type, body: body.into() }, unread: unread.map(Into::into) }))
 }
 
 fn many(events: Vec<Value>) -> Result<Vec<Event>, String> {
