@@ -15,6 +15,7 @@ use crate::app::SharedConfig;
 use crate::clock::{SharedClock, Timestamp};
 use crate::ids::{NotificationId, TenantId};
 use crate::lane::{Admission, Lane};
+use crate::roomy;
 use crate::status::Status;
 use crate::store::Db;
 use crate::store::callbacks::ripe_reports_any_tenant;
@@ -134,7 +135,8 @@ impl Engine {
                     attempt_began_at: Some(now),
                     ..delivery
                 };
-                self.spawn(lane, delivery, How::Opened);
+                let scripted = lane.state().scripted();
+                self.spawn(lane, delivery, How::Opened, scripted);
             }
             Admission::Queue => {
                 self.held.fetch_add(1, Ordering::Relaxed);
@@ -230,14 +232,15 @@ impl Engine {
         let now = self.clock.now();
         let (room, stranded) = {
             let mut state = lane.state();
+            let scripted = state.scripted();
             while let Some(delivery) = state.pop(now) {
-                self.spawn(Arc::clone(lane), delivery, How::Call);
+                self.spawn(Arc::clone(lane), delivery, How::Call, scripted);
             }
             let stranded = state.stranded(now, self.patience());
             // A few at a time: looking for another way asks the store, too.
             while let Some(reason) = stranded.filter(|_| state.in_flight() < AROUND) {
                 let Some(delivery) = state.pop_stranded(now) else { break };
-                self.spawn(Arc::clone(lane), delivery, How::Around(reason));
+                self.spawn(Arc::clone(lane), delivery, How::Around(reason), scripted);
             }
             let stranded = stranded.is_some();
             if !state.wants_load(now, stranded) {
@@ -317,15 +320,20 @@ impl Engine {
         lane.state().set_limits(limits);
     }
 
-    fn spawn(self: &Arc<Self>, lane: Arc<Lane>, delivery: Delivery, how: How) {
+    fn spawn(self: &Arc<Self>, lane: Arc<Lane>, delivery: Delivery, how: How, scripted: bool) {
         self.begin();
         let engine = Arc::clone(self);
-        tokio::spawn(async move {
+        let work = async move {
             work::run(&engine, &lane, delivery, how).await;
             engine.held.fetch_sub(1, Ordering::Relaxed);
             engine.pump(&lane);
             engine.end();
-        });
+        };
+        if scripted {
+            roomy::spawn(work);
+        } else {
+            tokio::spawn(work);
+        }
     }
 
     fn patience(&self) -> Duration {

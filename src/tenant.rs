@@ -77,6 +77,8 @@ pub struct Account {
     pub hook_url: Option<Arc<str>>,
     /// What opening it gave: settings that a newer version no longer accepts are an error here, not at start.
     pub channel: Result<Arc<dyn Channel>, SettingsError>,
+    /// A script describes it.
+    scripted: bool,
     row: AccountRow,
 }
 
@@ -151,6 +153,7 @@ impl Tenant {
         };
         Limits {
             call_span: account.map(|a| a.call_span(config)).unwrap_or_default(),
+            scripted: account.is_some_and(|a| a.scripted),
             concurrency: operator.max_concurrency.map_or(plugin.concurrency, |most| plugin.concurrency.min(most.get())),
             rate_per_minute: lower(plugin.rate_per_minute, operator.rate_per_minute.map(std::num::NonZeroU32::get)),
         }
@@ -433,6 +436,7 @@ impl Tenants {
                     key,
                     hook_url,
                     address: known.manifest(&row.channel).map_or(AddressKind::None, |m| m.address),
+                    scripted: known.is_scripted(&row.channel, &account.provider),
                     provider,
                     channel,
                     row: account.clone(),

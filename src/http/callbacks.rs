@@ -36,7 +36,7 @@ pub(super) fn set_aside(tenant: &Tenant, hook: &Hook, callback: &Callback, probl
         |s: &SecretString| url::form_urlencoded::byte_serialize(s.expose_secret().as_bytes()).collect::<String>();
     let plain = tenant.secrets_of(hook);
     let encoded: Vec<_> = plain.iter().map(|s| SecretString::from(as_form(s))).collect();
-    let secrets: Vec<_> = plain.into_iter().chain(encoded).collect();
+    let secrets: Vec<_> = plain.into_iter().chain(encoded).map(Arc::new).collect();
     let cover = |text: &str| {
         let covered = Secrets::lend(secrets.iter().map(|s| ("", s))).cover(text);
         let fit = |c: &char| !c.is_control() || matches!(c, '\n' | '\r' | '\t');
