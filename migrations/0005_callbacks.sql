@@ -38,3 +38,22 @@ create table inbound_messages (
 
 -- When did this person last write on this channel? That is what a closed window is about.
 create index inbound_messages_sender on inbound_messages (tenant_id, sender, channel, received_at);
+
+-- Callbacks that were the provider's and were not understood, for people to read: it sends something new, or a plugin is
+-- wrong. The newest of each channel, for a while.
+create table unread_callbacks (
+    tenant_id text not null,
+    channel text not null,
+    callback_id text not null,         -- UUIDv7
+    account text not null,             -- its name
+    problem text not null,
+    method text not null,
+    query text not null,               -- this and the body without the account's secrets
+    content_type text not null,
+    body text not null,                -- its beginning
+    bytes bigint not null,             -- of all of it, as it came
+    received_at bigint not null,
+    primary key (tenant_id, channel, callback_id)
+);
+
+create index unread_callbacks_received on unread_callbacks (received_at);

@@ -15,10 +15,12 @@ use crate::app::SharedConfig;
 use crate::clock::{SharedClock, Timestamp};
 use crate::ids::{NotificationId, TenantId};
 use crate::lane::{Admission, Lane};
+use crate::roomy;
 use crate::status::Status;
 use crate::store::Db;
 use crate::store::callbacks::ripe_reports_any_tenant;
 use crate::store::notifications::Delivery;
+use crate::store::unread;
 use crate::tenant::{Tenant, Tenants};
 use crate::writer::{Events, Finished, LoadOp, Op, ReportOp, Writer};
 
@@ -31,6 +33,8 @@ type LaneMap = HashMap<TenantId, HashMap<Arc<str>, Arc<Lane>>>;
 const AROUND: u32 = 8;
 /// How often a stranded lane is looked through for what has another way.
 const LOOK_AROUND: Duration = Duration::from_secs(5);
+/// Beats of the production loop.
+const HOUR: u32 = 36_000;
 /// How long a report may wait for its message to be known.
 pub const KEPT_FOR: Duration = Duration::from_secs(3600);
 /// Most reports that are tried again at once.
@@ -131,7 +135,8 @@ impl Engine {
                     attempt_began_at: Some(now),
                     ..delivery
                 };
-                self.spawn(lane, delivery, How::Opened);
+                let scripted = lane.state().scripted();
+                self.spawn(lane, delivery, How::Opened, scripted);
             }
             Admission::Queue => {
                 self.held.fetch_add(1, Ordering::Relaxed);
@@ -227,14 +232,15 @@ impl Engine {
         let now = self.clock.now();
         let (room, stranded) = {
             let mut state = lane.state();
+            let scripted = state.scripted();
             while let Some(delivery) = state.pop(now) {
-                self.spawn(Arc::clone(lane), delivery, How::Call);
+                self.spawn(Arc::clone(lane), delivery, How::Call, scripted);
             }
             let stranded = state.stranded(now, self.patience());
             // A few at a time: looking for another way asks the store, too.
             while let Some(reason) = stranded.filter(|_| state.in_flight() < AROUND) {
                 let Some(delivery) = state.pop_stranded(now) else { break };
-                self.spawn(Arc::clone(lane), delivery, How::Around(reason));
+                self.spawn(Arc::clone(lane), delivery, How::Around(reason), scripted);
             }
             let stranded = stranded.is_some();
             if !state.wants_load(now, stranded) {
@@ -314,15 +320,20 @@ impl Engine {
         lane.state().set_limits(limits);
     }
 
-    fn spawn(self: &Arc<Self>, lane: Arc<Lane>, delivery: Delivery, how: How) {
+    fn spawn(self: &Arc<Self>, lane: Arc<Lane>, delivery: Delivery, how: How, scripted: bool) {
         self.begin();
         let engine = Arc::clone(self);
-        tokio::spawn(async move {
+        let work = async move {
             work::run(&engine, &lane, delivery, how).await;
             engine.held.fetch_sub(1, Ordering::Relaxed);
             engine.pump(&lane);
             engine.end();
-        });
+        };
+        if scripted {
+            roomy::spawn(work);
+        } else {
+            tokio::spawn(work);
+        }
     }
 
     fn patience(&self) -> Duration {
@@ -367,6 +378,13 @@ impl Engine {
                 let _ = done.await;
             }
             Err(e) => tracing::warn!(error = %e, "reports of providers can't be read"),
+        }
+    }
+
+    /// Lets go of what was kept for people to read and nobody will read any more.
+    pub async fn tidy(&self) {
+        if let Err(e) = unread::expire_any_tenant(&self.db.pool, self.clock.now()).await {
+            tracing::warn!(error = %e, "callbacks that were set aside are kept for longer");
         }
     }
 
@@ -442,6 +460,9 @@ impl Engine {
                 return;
             }
             round = round.wrapping_add(1);
+            if round % HOUR == 1 {
+                self.tidy().await;
+            }
             if round.is_multiple_of(50) {
                 self.writer.send(Op::Renew).await;
                 self.settle_idle(Duration::from_secs(10)).await;

@@ -102,6 +102,24 @@ pub struct Abilities {
     pub max_length: Option<usize>,
 }
 
+impl Abilities {
+    /// In words, for a line of a list.
+    pub fn describe(&self) -> String {
+        let words = [
+            (self.subject, "subject"),
+            (self.html, "HTML"),
+            (self.buttons, "buttons"),
+            (self.attachments, "attachments"),
+            (self.status, "status"),
+            (self.inbound, "inbound"),
+        ];
+        let can = words.into_iter().filter(|(can, _)| *can).map(|(_, word)| word.to_owned());
+        let length = self.max_length.map(|most| format!("up to {most} characters"));
+        let all: Vec<_> = can.chain(length).collect();
+        if all.is_empty() { "plain text".to_owned() } else { all.join(", ") }
+    }
+}
+
 /// What a test found.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -379,4 +397,25 @@ pub async fn test_all(app: &App, tenant: &Tenant, branch: Option<&str>) -> Map<S
     }
     out.insert("details".into(), serde_json::to_value(details).unwrap_or_default());
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_the_list_says_what_a_channel_can_do() {
+        let no = Abilities {
+            subject: false,
+            html: false,
+            buttons: false,
+            attachments: false,
+            status: false,
+            inbound: false,
+            max_length: None,
+        };
+        assert_eq!(no.describe(), "plain text");
+        let some = Abilities { buttons: true, inbound: true, max_length: Some(1024), ..no };
+        assert_eq!(some.describe(), "buttons, inbound, up to 1024 characters");
+    }
 }

@@ -88,6 +88,8 @@ pub mod jwt;
 pub mod keys;
 /// Threads with large stacks, for what tenants write.
 mod pool;
+/// A runtime with large stacks, for the calls of channels that scripts describe.
+pub mod roomy;
 /// Secrets at rest.
 pub mod secrets;
 /// The nearest right word for a wrong one.

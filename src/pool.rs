@@ -130,8 +130,12 @@ impl Waiting {
     }
 }
 
-static POOL: LazyLock<Arc<Pool>> =
-    LazyLock::new(|| Pool::start(std::thread::available_parallelism().map_or(2, usize::from).clamp(2, 8)));
+static POOL: LazyLock<Arc<Pool>> = LazyLock::new(|| Pool::start(threads()));
+
+/// How many threads there are for what tenants write.
+pub(crate) fn threads() -> usize {
+    std::thread::available_parallelism().map_or(2, usize::from).clamp(2, 8)
+}
 
 /// Runs `job` on a thread of the pool, when it is the turn of the one it is for.
 pub(crate) async fn run<T: Send + 'static>(

@@ -7,8 +7,10 @@
 mod engine;
 mod fault;
 mod judge;
+mod made;
 mod moment;
 mod natives;
+mod pace;
 mod person;
 mod run;
 mod secrets;
@@ -17,6 +19,7 @@ mod value;
 #[cfg(test)]
 mod tests;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -24,10 +27,14 @@ use rhai::{AST, CallFnOptions, Dynamic, ParseError, Scope};
 use serde_json::Value;
 
 use crate::pool::{self, Whose};
+use crate::roomy;
+use pace::Pace;
+use run::Allowed;
 
 pub use engine::Kind;
 pub use fault::ScriptError;
 pub use judge::{BATCH, Verdict};
+pub use made::{Fields, Made};
 pub use moment::Moment;
 pub use person::Person;
 pub use secrets::Secrets;
@@ -37,6 +44,7 @@ pub use secrets::Secrets;
 pub struct Script {
     compiled: Arc<Compiled>,
     whose: Whose,
+    pace: Arc<Pace>,
 }
 
 struct Compiled {
@@ -48,8 +56,8 @@ struct Compiled {
 
 /// What a call came to.
 #[derive(Debug)]
-pub struct Evaluation {
-    pub result: Result<Value, ScriptError>,
+pub struct Evaluation<T = Value> {
+    pub result: Result<T, ScriptError>,
     /// What the script printed: at most 50 lines of 200 characters.
     pub log: Vec<String>,
     pub operations: u64,
@@ -58,7 +66,7 @@ pub struct Evaluation {
     pub secrets: Secrets,
 }
 
-impl Evaluation {
+impl<T> Evaluation<T> {
     fn failed() -> Self {
         Self {
             result: Err(ScriptError::failed("the script made the engine fail")),
@@ -70,11 +78,30 @@ impl Evaluation {
     }
 }
 
+impl Evaluation<Made> {
+    /// With what the function returned as JSON.
+    fn plain(self, function: &str) -> Evaluation {
+        let Self { result, log, operations, elapsed, secrets } = self;
+        let result = result.and_then(|made| {
+            let no_data = |detail| ScriptError::result(format!("{function} must return plain data, but {detail}"));
+            made.into_value().map_err(no_data)
+        });
+        Evaluation { result, log, operations, elapsed, secrets }
+    }
+}
+
 /// What a function is given.
 pub enum Argument {
     Data(Arc<Value>),
+    Made(Made),
     Contact(Person),
     Moment(Moment),
+}
+
+impl From<Made> for Argument {
+    fn from(made: Made) -> Self {
+        Self::Made(made)
+    }
 }
 
 impl From<Value> for Argument {
@@ -89,12 +116,13 @@ impl From<&Arc<Value>> for Argument {
     }
 }
 
-impl From<&Argument> for Dynamic {
-    fn from(argument: &Argument) -> Self {
+impl From<Argument> for Dynamic {
+    fn from(argument: Argument) -> Self {
         match argument {
-            Argument::Data(value) => value::to_dynamic(value),
-            Argument::Contact(person) => Self::from(person.clone()),
-            Argument::Moment(moment) => Self::from(*moment),
+            Argument::Data(value) => value::to_dynamic(&value),
+            Argument::Made(made) => made.into(),
+            Argument::Contact(person) => Self::from(person),
+            Argument::Moment(moment) => Self::from(moment),
         }
     }
 }
@@ -116,7 +144,7 @@ impl Script {
     /// The same script, called in the turns of another.
     #[must_use]
     pub fn for_whom(&self, whose: &str) -> Self {
-        Self { compiled: Arc::clone(&self.compiled), whose: whose.into() }
+        Self { compiled: Arc::clone(&self.compiled), whose: whose.into(), pace: Arc::default() }
     }
 
     fn compiled(
@@ -133,7 +161,7 @@ impl Script {
             .iter_functions()
             .map(|f| (f.name.to_owned(), f.params.iter().map(|p| (*p).to_owned()).collect()))
             .collect();
-        Ok(Self { compiled: Arc::new(Compiled { ast, kind, functions }), whose: whose.into() })
+        Ok(Self { compiled: Arc::new(Compiled { ast, kind, functions }), whose: whose.into(), pace: Arc::default() })
     }
 
     /// The names of the functions it defines, and how many parameters each takes.
@@ -162,6 +190,32 @@ impl Script {
             .unwrap_or_else(|pool::Panicked| Evaluation::failed())
     }
 
+    /// As [`Script::call`], at once where there is room for it ([`roomy`]) and the script's calls are short. It is begun
+    /// there with little time; if that is not enough it is called again in its turn, which does no harm: scripts change
+    /// nothing.
+    pub async fn call_at_once(
+        &self,
+        function: &'static str,
+        arguments: impl Fn(&Secrets) -> Vec<Argument>,
+        mut secrets: Secrets,
+    ) -> Evaluation<Made> {
+        if roomy::is_here() && self.pace.is_quick() {
+            let given = arguments(&secrets);
+            let tried = AssertUnwindSafe(|| self.evaluate(function, given, secrets, pace::SHORT));
+            match catch_unwind(tried) {
+                Ok(Ok(evaluation)) => return evaluation,
+                Ok(Err(given_back)) => secrets = given_back,
+                Err(_) => return Evaluation::failed(),
+            }
+            self.pace.slow_down();
+        }
+        let Evaluation { result, log, operations, elapsed, secrets } =
+            self.call(function, arguments(&secrets), secrets).await;
+        // Anything but plain data stays on the thread that it was made on: as deep as it may be nested, dropping it takes
+        // a large stack.
+        Evaluation { result: result.map(|value| Made::from(&value)), log, operations, elapsed, secrets }
+    }
+
     /// As [`Script::call`], for what nobody's message waits for: it never takes the last thread.
     pub async fn call_in_turn<A: Into<Argument>>(
         &self,
@@ -181,27 +235,41 @@ impl Script {
     ) -> impl FnOnce() -> Evaluation + Send + 'static + use<A> {
         let script = self.clone();
         let arguments: Vec<Argument> = arguments.into_iter().map(Into::into).collect();
-        move || script.evaluate(function, &arguments, secrets)
+        move || {
+            let allowed = script.compiled.kind.budget().into();
+            let evaluated = script.evaluate(function, arguments, secrets, allowed);
+            evaluated.map_or_else(|_| Evaluation::failed(), |evaluation| evaluation.plain(function))
+        }
     }
 
-    /// The call itself, on a thread with room for it.
-    fn evaluate(&self, function: &str, arguments: &[Argument], secrets: Secrets) -> Evaluation {
+    /// The call itself, on a thread with room for it. Was it allowed less than scripts of its kind are, and needed more,
+    /// then the secrets lent to it are the answer.
+    fn evaluate(
+        &self,
+        function: &str,
+        arguments: Vec<Argument>,
+        secrets: Secrets,
+        allowed: Allowed,
+    ) -> Result<Evaluation<Made>, Secrets> {
         let began = Instant::now();
         let Compiled { ast, kind, functions } = &*self.compiled;
-        run::begin(kind.budget().time);
+        run::begin(allowed);
         run::lend(secrets);
-        let arguments: Vec<Dynamic> = arguments.iter().map(Into::into).collect();
+        let arguments: Vec<Dynamic> = arguments.into_iter().map(Into::into).collect();
         let options = CallFnOptions::new().eval_ast(false);
         let called =
             engine::of(*kind).call_fn_with_options::<Dynamic>(options, &mut Scope::new(), ast, function, arguments);
         let run::Run { log, operations, stop, .. } = run::end();
+        let secrets = run::give_back();
+        if stop == Some(run::Stop::Long) {
+            return Err(secrets.into_lent());
+        }
         let result = match called {
             Ok(_) if judge::stopped(&kind.budget(), operations, stop) => Err(fault::of_limits(*kind, stop)),
-            Ok(value) => value::to_json(value)
-                .map_err(|detail| ScriptError::result(format!("{function} must return plain data, but {detail}"))),
+            Ok(value) => Ok(Made::from(value)),
             Err(e) => Err(fault::of_running(*e, stop, *kind, functions)),
         };
-        Evaluation { result, log, operations, elapsed: began.elapsed(), secrets: run::give_back() }
+        Ok(Evaluation { result, log, operations, elapsed: began.elapsed(), secrets })
     }
 }
 

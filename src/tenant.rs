@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use plugin_api::{AddressKind, Channel, Host, Provider, Settings, SettingsError};
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
 use crate::app::SharedConfig;
@@ -77,6 +77,8 @@ pub struct Account {
     pub hook_url: Option<Arc<str>>,
     /// What opening it gave: settings that a newer version no longer accepts are an error here, not at start.
     pub channel: Result<Arc<dyn Channel>, SettingsError>,
+    /// A script describes it.
+    scripted: bool,
     row: AccountRow,
 }
 
@@ -151,6 +153,7 @@ impl Tenant {
         };
         Limits {
             call_span: account.map(|a| a.call_span(config)).unwrap_or_default(),
+            scripted: account.is_some_and(|a| a.scripted),
             concurrency: operator.max_concurrency.map_or(plugin.concurrency, |most| plugin.concurrency.min(most.get())),
             rate_per_minute: lower(plugin.rate_per_minute, operator.rate_per_minute.map(std::num::NonZeroU32::get)),
         }
@@ -170,6 +173,17 @@ impl Tenant {
 
     pub fn on_unknown(&self, channel: &str, branch: Option<&str>) -> Option<OnUnknown> {
         self.levels(branch).on_unknown(channel)
+    }
+
+    /// The secrets of the account whose hook this is, in clear.
+    pub fn secrets_of(&self, hook: &Hook) -> Vec<SecretString> {
+        let Some(account) = self.account_of_hook(hook) else { return vec![] };
+        let record = record(&hook.channel, &hook.branch, &hook.account);
+        let sealed = account.row.settings.iter().filter(|(name, _)| account.provider.is_secret(name));
+        let open = |(name, sealed): (&String, &Value)| {
+            self.keyring.open(self.id.as_str(), &record, name, sealed.as_str()?).ok()
+        };
+        sealed.filter_map(open).collect()
     }
 
     /// Where this person leaves the tenant's marketing.
@@ -422,6 +436,7 @@ impl Tenants {
                     key,
                     hook_url,
                     address: known.manifest(&row.channel).map_or(AddressKind::None, |m| m.address),
+                    scripted: known.is_scripted(&row.channel, &account.provider),
                     provider,
                     channel,
                     row: account.clone(),

@@ -22,6 +22,7 @@ use crate::lane::Lane;
 use crate::status::{Outcome, Status};
 use crate::store::callbacks::{InboundRow, Report};
 use crate::store::notifications::{Delivery, NewNotification};
+use crate::store::unread::UnreadRow;
 use crate::store::{Db, StoreResult};
 
 pub use cap::{CAPPED, would_be_capped};
@@ -153,6 +154,14 @@ pub struct Events {
     pub reports: Vec<Report>,
     pub inbound: Vec<InboundRow>,
     pub opt_outs: Vec<OptedOut>,
+    /// The callback itself, when something in it was not understood.
+    pub unread: Option<Box<UnreadRow>>,
+}
+
+impl Events {
+    pub fn is_empty(&self) -> bool {
+        self.reports.is_empty() && self.inbound.is_empty() && self.opt_outs.is_empty() && self.unread.is_none()
+    }
 }
 
 /// An address that is not to be written to any more.

@@ -132,7 +132,8 @@ pub(super) async fn channels(config: Config, command: ChannelsCommand, json: boo
                     (_, _, false) => "off",
                     _ => "on",
                 };
-                out(format!("{:10} {state:15} {}", s.channel, s.provider.as_deref().unwrap_or("-")))
+                let provider = s.provider.as_deref().unwrap_or("-");
+                out(format!("{:10} {state:15} {provider:10} {}", s.channel, s.can.describe()))
             })
         }
         ChannelsCommand::Test { tenant, channel } => {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use bytes::Bytes;
-use plugin_api::{Action, AddressKind, ApprovedForm, Attachment, Host, Message, with_actions};
+use plugin_api::{Action, AddressKind, ApprovedForm, Attachment, Host, Message, Provider, with_actions};
 use serde_json::Value;
 
 use crate::clock::Timestamp;
@@ -55,7 +55,7 @@ pub async fn compose(
     let rendered = render(tenant, account, &d.channel, d.branch.as_deref(), &d.recipient, &shown, now).await?;
     let provider = &account.provider;
     if let Some(most) = provider.max_length
-        && rendered.text.chars().count() > most
+        && sent_length(&rendered, provider) > most
     {
         let detail = format!("the text has more than the {most} characters that {} takes", provider.name);
         return Err(ComposeError { reason: "too_long", detail, passing: false });
@@ -99,6 +99,12 @@ pub async fn compose(
         unsubscribe_url,
         began_at: d.step_began_at.unwrap_or(d.created_at).to_system(),
     })
+}
+
+/// Characters of what a person gets: where there are no buttons the actions are a part of the text.
+fn sent_length(rendered: &Text, provider: &Provider) -> usize {
+    let listed = if provider.buttons { &[] } else { rendered.actions.as_slice() };
+    with_actions(&rendered.text, listed).chars().count()
 }
 
 /// Marketing by e-mail always says how to be left alone; other mail where its content asks for it.

@@ -6,10 +6,11 @@ use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderValue, Method, header};
 use axum::response::{IntoResponse, Response};
-use plugin_api::{Answer, Callback, Event, Hint, Refused};
+use plugin_api::{Answer, Callback, Event, Hint, Received, Refused};
 use tokio::sync::oneshot;
 
 use super::body::collect_within;
+use super::callbacks::set_aside;
 use super::error::Problem;
 use super::room::Room;
 use crate::address;
@@ -67,18 +68,19 @@ async fn take(app: &App, channel: &str, token: &str, request: Request) -> Result
     };
     let received = match open.receive(&callback).await {
         Ok(received) => received,
-        Err(Refused::Malformed(detail)) => {
-            tracing::warn!(tenant.id = %hook.tenant, channel, detail, "a callback can't be read");
-            count("unreadable");
-            return Ok(answer(Answer::default()));
-        }
+        // Anything but a 200 would come back for a week.
+        Err(Refused::Malformed(detail)) => Received::default().unread(Some(detail)),
         Err(why) => {
             count("refused");
             return Err(refused(why, &callback.method));
         }
     };
-    count("taken");
     let mut events = Events::default();
+    if let Some(problem) = &received.unread {
+        tracing::warn!(tenant.id = %hook.tenant, channel, detail = %problem, "a callback is set aside");
+        events.unread = Some(set_aside(&tenant, &hook, &callback, problem).into());
+    }
+    count(if received.unread.is_some() { "unread" } else { "taken" });
     for event in received.events {
         add(app, &hook, account, event, &mut events).await?;
     }
@@ -88,7 +90,7 @@ async fn take(app: &App, channel: &str, token: &str, request: Request) -> Result
         message.opts_out = opt_out::is_meant(channel, &message.body) && !left(&message.sender);
     }
     let leaving: Vec<_> = events.inbound.iter().filter(|m| m.opts_out).map(|m| m.sender.clone()).collect();
-    if !(events.reports.is_empty() && events.inbound.is_empty() && events.opt_outs.is_empty()) {
+    if !events.is_empty() {
         let (reply, stored) = oneshot::channel();
         app.engine.writer.send(Op::Report(ReportOp { events, kept: false, reply })).await;
         stored.await.map_err(|_| Error::Internal("the writer ended".into()))??;

@@ -3,6 +3,7 @@
 mod appointments;
 pub mod auth;
 mod body;
+mod callbacks;
 mod channels;
 mod contacts;
 mod documents;
@@ -118,6 +119,7 @@ operations! {
     plugins::delete,
     plugins::versions,
     plugins::rollback,
+    callbacks::list,
     hooks::get,
     hooks::post,
     sandbox::list,

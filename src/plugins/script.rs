@@ -39,8 +39,9 @@
 //!
 //! **A callback** has `method`, `url`, `query`, `headers`, `body`, `json` and `receivedAt` (Unix seconds). A secret in
 //! it shows as the same placeholder that `settings` has, so that `callback.headers["x-token"] == settings.token`
-//! compares them. Its meaning is a list of events, or `#{events: […], answer: "…", contentType: "…"}`, or
-//! `#{unverified: "…"}`, `#{stale: "…"}`, `#{malformed: "…"}`. An event is one of
+//! compares them. Its meaning is a list of events, or `#{events: […], answer: "…", contentType: "…", unread: "…"}`, or
+//! `#{unverified: "…"}`, `#{stale: "…"}`, `#{malformed: "…"}`. `unread` says what in it was not understood: the callback
+//! is then set aside for people to read, as a malformed one is. An event is one of
 //!
 //! ```text
 //! #{sent: id}  #{delivered: id}  #{read: id}   what became of the message with this id; `reference` is our own id
@@ -57,6 +58,7 @@ mod compare;
 mod events;
 mod folder;
 mod hosts;
+mod named;
 mod outcome;
 mod request;
 mod view;
@@ -177,26 +179,18 @@ impl Plugin for ScriptPlugin {
     }
 }
 
-/// Whether `outcome` looks at the message: most go by the response alone. What does not stand behind its head can't be
-/// read in its body.
-fn outcome_reads_message(script: &Script, source: &str) -> bool {
-    let Some([_, message]) = script.parameters("outcome") else { return true };
-    let body = source.split_once("fn outcome(").and_then(|(_, rest)| rest.split_once(')'));
-    body.is_none_or(|(_, body)| body.contains(message.as_str()))
-}
+/// A setting that is one, by name.
+type Secret = (String, Arc<SecretString>);
 
 /// Settings as a script sees them: secrets apart, and a field for each setting there is.
-fn split(
-    provider: &Provider,
-    settings: &Settings,
-) -> (serde_json::Map<String, serde_json::Value>, Vec<(String, SecretString)>) {
+fn split(provider: &Provider, settings: &Settings) -> (serde_json::Map<String, serde_json::Value>, Vec<Secret>) {
     let mut open = serde_json::Map::new();
     let mut secrets = Vec::new();
     for setting in &provider.settings {
         let value = settings.0.get(&setting.name).cloned().unwrap_or_default();
         match value {
             serde_json::Value::String(text) if setting.kind == SettingKind::Secret && !text.is_empty() => {
-                secrets.push((setting.name.clone(), text.into()));
+                secrets.push((setting.name.clone(), Arc::new(text.into())));
             }
             value => drop(open.insert(setting.name.clone(), value)),
         }

@@ -138,7 +138,7 @@ pub(super) fn of_running(
 pub(super) fn of_limits(kind: Kind, stop: Option<Stop>) -> ScriptError {
     let budget = kind.budget();
     ScriptError::limit(match stop {
-        Some(Stop::Late) => format!("ran for more than {} ms", budget.time.as_millis()),
+        Some(Stop::Late | Stop::Long) => format!("ran for more than {} ms", budget.time.as_millis()),
         Some(Stop::Bloated) => "took too much memory".to_owned(),
         None => format!("more than {} operations", budget.operations),
     })

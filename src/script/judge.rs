@@ -48,7 +48,7 @@ impl Script {
                 verdicts.push(Verdict { included: Err(too_long()), log: vec![], operations: 0 });
                 continue;
             }
-            run::begin(budget.time);
+            run::begin(budget.into());
             let said = engine.call_fn_with_options::<Dynamic>(options(), &mut scope, ast, FUNCTION, (person, now));
             let run::Run { operations, stop, timed, log } = run::end();
             let included = match said {

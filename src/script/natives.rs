@@ -211,7 +211,7 @@ fn hex(bytes: &[u8]) -> String {
 fn data(engine: &mut Engine) {
     engine
         .register_fn("to_json", |context: NativeCallContext, value: Dynamic| -> Fallible<String> {
-            let json = value::to_json(value).map_err(|e| format!("to_json takes plain data, but {e}"))?.to_string();
+            let json = value::to_text(&value).map_err(|e| format!("to_json takes plain data, but {e}"))?;
             fits(&context, json.len()).map(|()| json)
         })
         .register_fn("parse_json", |text: &str| {

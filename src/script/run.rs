@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use rhai::Dynamic;
 
 use super::Secrets;
+use super::engine::Budget;
 
 /// Lines of log that are kept, and characters of each.
 const LINES: usize = 50;
@@ -14,12 +15,31 @@ const LINE: usize = 200;
 /// Looked at before each operation, so it holds nothing that must be borrowed.
 struct Meter {
     operations: Cell<u64>,
-    budget: Cell<Duration>,
+    allowed: Cell<Allowed>,
     /// Set when the call has lasted long enough to be worth the question what time it is.
     deadline: Cell<Option<Instant>>,
     /// What the process held when the call had lasted long enough to be worth that question.
     held: Cell<Option<usize>>,
     stop: Cell<Option<Stop>>,
+}
+
+/// What a call may use.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Allowed {
+    pub operations: u64,
+    pub time: Duration,
+    /// Less than a script of its kind may: stopped here it is not at fault.
+    pub short: bool,
+}
+
+impl Allowed {
+    const NOTHING: Self = Self { operations: 0, time: Duration::ZERO, short: false };
+}
+
+impl From<Budget> for Allowed {
+    fn from(budget: Budget) -> Self {
+        Self { operations: budget.operations, time: budget.time, short: false }
+    }
 }
 
 /// Why the engine was told to stop.
@@ -28,6 +48,8 @@ pub(super) enum Stop {
     Late,
     /// The process grew too much meanwhile.
     Bloated,
+    /// It needs more than a short call may.
+    Long,
 }
 
 /// How often the clock is asked, and how often the memory.
@@ -42,7 +64,7 @@ thread_local! {
     static METER: Meter = const {
         Meter {
             operations: Cell::new(0),
-            budget: Cell::new(Duration::ZERO),
+            allowed: Cell::new(Allowed::NOTHING),
             deadline: Cell::new(None),
             held: Cell::new(None),
             stop: Cell::new(None),
@@ -62,11 +84,12 @@ pub(super) struct Run {
     pub log: Vec<String>,
 }
 
-pub(super) fn begin(budget: Duration) {
+pub(super) fn begin(allowed: Allowed) {
     METER.with(|meter| {
         meter.operations.set(0);
-        meter.budget.set(budget);
-        meter.deadline.set(None);
+        meter.allowed.set(allowed);
+        // A long call would have run for a while before its time began to count.
+        meter.deadline.set(allowed.short.then(|| Instant::now() + allowed.time));
         meter.held.set(None);
         meter.stop.set(None);
     });
@@ -98,9 +121,12 @@ pub(super) fn progress(operations: u64) -> Option<Dynamic> {
         if operations.is_multiple_of(CLOCK) {
             let now = Instant::now();
             match meter.deadline.get() {
-                Some(deadline) if now > deadline => meter.stop(Stop::Late),
+                Some(deadline) if now > deadline => meter.stop(meter.late()),
                 Some(_) => {}
-                None => meter.deadline.set(Some(now + meter.budget.get())),
+                None => meter.deadline.set(Some(now + meter.allowed.get().time)),
+            }
+            if meter.allowed.get().short && operations > meter.allowed.get().operations {
+                meter.stop(Stop::Long);
             }
             if operations.is_multiple_of(MEMORY)
                 && let Some(holds) = resident()
@@ -117,6 +143,10 @@ pub(super) fn progress(operations: u64) -> Option<Dynamic> {
 }
 
 impl Meter {
+    fn late(&self) -> Stop {
+        if self.allowed.get().short { Stop::Long } else { Stop::Late }
+    }
+
     /// The first reason counts.
     fn stop(&self, why: Stop) {
         if self.stop.get().is_none() {

@@ -3,8 +3,10 @@
 //! from an earlier call.
 
 use std::fmt;
+use std::sync::Arc;
 
 use secrecy::{ExposeSecret, SecretString};
+use uuid::Uuid;
 
 /// Placeholders that a script may make of others in one call.
 const MOST: usize = 32;
@@ -20,22 +22,25 @@ const COVERED: &str = "********";
 #[derive(Default)]
 pub struct Secrets {
     nonce: String,
-    entries: Vec<(String, SecretString)>,
+    /// Those lent, and after them what was made of them.
+    entries: Vec<(String, Arc<SecretString>)>,
+    lent: usize,
 }
 
 impl Secrets {
     /// Lends these, by name, under a fresh number.
-    pub fn lend<'a>(secrets: impl IntoIterator<Item = (&'a str, &'a SecretString)>) -> Self {
-        let mut lent = Self { nonce: format!("{:032x}", rand::random::<u128>()), entries: vec![] };
+    pub fn lend<'a>(secrets: impl IntoIterator<Item = (&'a str, &'a Arc<SecretString>)>) -> Self {
+        let mut all = Self { nonce: Uuid::new_v4().simple().to_string(), entries: vec![], lent: 0 };
         for (name, value) in secrets {
-            lent.entries.push((lent.placeholder(name), value.clone()));
+            all.entries.push((all.placeholder(name), Arc::clone(value)));
         }
-        lent
+        all.lent = all.entries.len();
+        all
     }
 
     /// What stands for a secret in this call.
     pub fn placeholder(&self, name: &str) -> String {
-        format!("{OPENING}{name}:{}{CLOSING}", self.nonce)
+        [OPENING, name, ":", &self.nonce, CLOSING].concat()
     }
 
     pub fn is_in(&self, text: &str) -> bool {
@@ -58,6 +63,11 @@ impl Secrets {
 
     pub fn reveal(&self, text: &str) -> String {
         self.reveal_as(text, str::to_owned)
+    }
+
+    /// As [`Secrets::reveal`], of a text that is no longer needed: most hold no placeholder.
+    pub fn revealed(&self, text: String) -> String {
+        if self.is_in(&text) { self.reveal(&text) } else { text }
     }
 
     /// A value at the very beginning of a text, and what follows.
@@ -90,6 +100,12 @@ impl Secrets {
         })
     }
 
+    /// As they were before the call.
+    pub(super) fn into_lent(mut self) -> Self {
+        self.entries.truncate(self.lent);
+        self
+    }
+
     /// What `make` makes of a text, as a placeholder again if a secret went into it. None when too many were made.
     pub(super) fn derive(&mut self, text: &str, make: impl Fn(&str) -> String) -> Option<String> {
         if !self.is_in(text) {
@@ -100,7 +116,7 @@ impl Secrets {
         }
         let value = make(&self.reveal(text));
         let placeholder = self.placeholder(&format!("made-{}", self.entries.len()));
-        self.entries.push((placeholder.clone(), value.into()));
+        self.entries.push((placeholder.clone(), Arc::new(value.into())));
         Some(placeholder)
     }
 }

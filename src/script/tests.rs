@@ -15,6 +15,12 @@ async fn called(source: &str, argument: Value) -> Evaluation {
     script.call("run", vec![argument], Secrets::default()).await
 }
 
+/// A call on this thread.
+fn evaluate(script: &Script, argument: Value) -> Evaluation {
+    let allowed = script.compiled.kind.budget().into();
+    script.evaluate("run", vec![argument.into()], Secrets::default(), allowed).unwrap().plain("run")
+}
+
 /// The value of an expression over `x`.
 async fn value(expression: &str, x: Value) -> Value {
     let evaluation = called(&format!("fn run(x) {{ {expression} }}"), x).await;
@@ -176,7 +182,7 @@ fn the_deepest_that_is_allowed_leaves_most_of_the_stack_free() {
             let source = source(depth);
             let said = pool::run_in_a_quarter(move || {
                 let script = Script::compiled(kind, &source, "", Ok(engine::of(kind).compile(&source))).unwrap();
-                let calls = (1..=20_i64).map(|n| script.evaluate("run", &[json!(n).into()], Secrets::default()));
+                let calls = (1..=20_i64).map(|n| evaluate(&script, json!(n)));
                 // What they return may be no plain data, or nested too deep to be told; or a call was one too many.
                 calls.map(|ran| ran.result.map(drop).map_err(|e| e.code)).collect::<Vec<_>>()
             });
@@ -199,7 +205,7 @@ fn the_deepest_that_is_allowed_leaves_most_of_the_stack_free() {
     ] {
         for value in [deepest, maps, mixed] {
             let script = Script::compile(Kind::Channel, &format!("fn run(x) {{ {value} {then} }}")).unwrap();
-            let ran = pool::run_in_a_quarter(move || script.evaluate("run", &[json!(0).into()], Secrets::default()));
+            let ran = pool::run_in_a_quarter(move || evaluate(&script, json!(0)));
             assert!(ran.operations > 400, "{then}: {ran:?}");
         }
     }
@@ -210,7 +216,7 @@ fn the_deepest_that_is_allowed_leaves_most_of_the_stack_free() {
         [(through, 20), ("fn run(x) { to_json(x).len + parse_json(to_json(x)).len }", 60), ("fn run(x) { x }", 60)]
     {
         let (script, data) = (Script::compile(Kind::Rule, source).unwrap(), data(depth));
-        let ran = pool::run_in_a_quarter(move || script.evaluate("run", &[data.into()], Secrets::default()));
+        let ran = pool::run_in_a_quarter(move || evaluate(&script, data));
         assert!(ran.operations > 0, "{source}: {ran:?}");
     }
 }
@@ -326,6 +332,76 @@ async fn many_calls_share_few_threads() {
     }
 }
 
+mod at_once {
+    use std::time::{Duration, Instant};
+
+    use secrecy::SecretString;
+
+    use super::*;
+
+    /// A call where there is room for it, and whether the next one would be begun there as well.
+    async fn called(source: &str, x: Value) -> (Result<Value, ScriptError>, bool) {
+        let script = compiled(source).unwrap();
+        let called = roomy::spawn(async move {
+            let called = script.call_at_once("run", |_| vec![x.clone().into()], Secrets::default()).await;
+            (called.result.map(|made| made.into_value().unwrap()), script.pace.is_quick())
+        });
+        called.await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_long_call_is_made_in_its_turn_and_comes_to_the_same() {
+        let count = "fn run(x) { let n = 0; for i in 0..x { n += 1; } n }";
+        assert_eq!(called(count, json!(10)).await, (Ok(json!(10)), true));
+        assert_eq!(called(count, json!(20_000)).await, (Ok(json!(20_000)), false));
+        // A function that goes on when it is stopped ends no other way.
+        let swallows = "fn run(x) { let a = []; for i in 0..900 { a += 900 - i; } a.sort(|a, b| a - b); a[0] }";
+        assert_eq!(called(swallows, json!(0)).await, (Ok(json!(1)), false));
+        for (body, code) in [("loop {}", "script_limit"), ("x.y", "script_failed"), ("|a| a", "")] {
+            assert_eq!(roomy::spawn(fault_code(body)).await.unwrap(), code, "{body}");
+        }
+    }
+
+    async fn fault_code(body: &'static str) -> &'static str {
+        let script = compiled(&format!("fn run(x) {{ {body} }}")).unwrap();
+        let called = script.call_at_once("run", |_| vec![json!({}).into()], Secrets::default()).await;
+        called.result.err().map_or("", |e| e.code)
+    }
+
+    #[tokio::test]
+    async fn what_the_first_try_made_of_a_secret_is_forgotten() {
+        let secret = Arc::new(SecretString::from("s3cret-canary"));
+        let script = compiled("fn run(x) { let s = base64(x); for i in 0..5000 {} s }").unwrap();
+        let called = roomy::spawn(async move {
+            let secrets = Secrets::lend([("token", &secret)]);
+            let given = |secrets: &Secrets| vec![json!(secrets.placeholder("token")).into()];
+            script.call_at_once("run", given, secrets).await
+        });
+        let called = called.await.unwrap();
+        let said = called.result.unwrap().into_text().unwrap_or_default();
+        assert!(said.starts_with("{{secret:made-1:"), "{said}");
+        assert_eq!(called.secrets.reveal(&said), "czNjcmV0LWNhbmFyeQ==");
+    }
+
+    #[tokio::test]
+    async fn scripts_that_loop_hold_up_nobody_elses() {
+        let loops: Vec<_> = (0..4).map(|_| compiled("fn run(x) { loop {} }").unwrap().for_whom("loops")).collect();
+        let many = loops.iter().cycle().take(40).cloned().map(|script| {
+            roomy::spawn(async move {
+                script.call_at_once("run", |_| vec![json!(1).into()], Secrets::default()).await.result.is_err()
+            })
+        });
+        let many: Vec<_> = many.collect();
+        let began = Instant::now();
+        for n in 0..50 {
+            assert_eq!(called("fn run(x) { x + 1 }", json!(n)).await, (Ok(json!(n + 1)), true));
+        }
+        // One after the other they take ten seconds and more.
+        assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+        many.iter().for_each(tokio::task::JoinHandle::abort);
+    }
+}
+
 mod with_secrets {
     use secrecy::SecretString;
 
@@ -334,7 +410,7 @@ mod with_secrets {
     const VALUE: &str = "s3cret-canary/+";
 
     async fn lent(expression: &str) -> (String, Secrets) {
-        let secret = SecretString::from(VALUE);
+        let secret = Arc::new(SecretString::from(VALUE));
         let secrets = Secrets::lend([("token", &secret)]);
         let placeholder = secrets.placeholder("token");
         let script = compiled(&format!("fn run(x) {{ {expression} }}")).unwrap();
@@ -369,7 +445,7 @@ mod with_secrets {
 
     #[tokio::test]
     async fn a_forged_or_old_placeholder_stays_text() {
-        let secret = SecretString::from(VALUE);
+        let secret = Arc::new(SecretString::from(VALUE));
         let old = Secrets::lend([("token", &secret)]).placeholder("token");
         let secrets = Secrets::lend([("token", &secret)]);
         for forged in ["{{secret:token}}", "{{secret:token:00000000000000000000000000000000}}", &old] {
@@ -379,7 +455,7 @@ mod with_secrets {
 
     #[tokio::test]
     async fn what_comes_back_is_hidden_again() {
-        let secret = SecretString::from(VALUE);
+        let secret = Arc::new(SecretString::from(VALUE));
         let secrets = Secrets::lend([("token", &secret)]);
         let mut hidden = format!("you sent {VALUE}");
         secrets.hide(&mut hidden);

@@ -1,6 +1,8 @@
 //! JSON to Rhai and back.
 
 use rhai::{Dynamic, ImmutableString, Map};
+use serde::ser::Error as _;
+use serde::{Serialize, Serializer};
 use serde_json::{Number, Value};
 
 use super::Moment;
@@ -21,7 +23,12 @@ pub(super) fn to_dynamic(value: &Value) -> Dynamic {
         Value::String(s) => ImmutableString::from(s.as_str()).into(),
         Value::Array(items) => items.iter().map(to_dynamic).collect::<Vec<_>>().into(),
         Value::Object(fields) => {
-            fields.iter().map(|(name, field)| (name.as_str().into(), to_dynamic(field))).collect::<Map>().into()
+            // One by one: collecting sorts what is sorted already.
+            let mut map = Map::new();
+            for (name, field) in fields {
+                map.insert(name.as_str().into(), to_dynamic(field));
+            }
+            map.into()
         }
     }
 }
@@ -32,6 +39,40 @@ pub(super) fn to_json(value: Dynamic) -> Result<Value, String> {
         let path = path.trim_start_matches('.');
         format!("{} {what}", if path.is_empty() { "it" } else { path })
     })
+}
+
+/// The JSON of a value, written as it is walked through. The error is that of [`to_json`].
+pub(super) fn to_text(value: &Dynamic) -> Result<String, String> {
+    serde_json::to_string(&Data { value, depth: 0 }).map_err(|_| {
+        let told = to_json(value.clone());
+        told.err().unwrap_or_else(|| "it can't be written".to_owned())
+    })
+}
+
+struct Data<'a> {
+    value: &'a Dynamic,
+    depth: usize,
+}
+
+impl Serialize for Data<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { value, depth } = *self;
+        let within = |value| Data { value, depth: depth + 1 };
+        if depth > DEPTH {
+            return Err(S::Error::custom("nested too deep"));
+        }
+        if let Ok(text) = value.as_immutable_string_ref() {
+            return serializer.serialize_str(&text);
+        }
+        if let Ok(fields) = value.as_map_ref() {
+            return serializer.collect_map(fields.iter().map(|(name, field)| (name.as_str(), within(field))));
+        }
+        if let Ok(items) = value.as_array_ref() {
+            return serializer.collect_seq(items.iter().map(within));
+        }
+        // The rest is small, or no data.
+        convert(value.clone(), depth).map_err(|_| S::Error::custom("no data"))?.serialize(serializer)
+    }
 }
 
 /// Where, told from the inside out, and what is wrong there.

@@ -21,6 +21,7 @@ pub mod sandbox;
 pub mod segments;
 pub mod suppressions;
 pub mod tenants;
+pub mod unread;
 
 use std::borrow::Cow;
 use std::path::PathBuf;

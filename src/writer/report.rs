@@ -10,7 +10,7 @@ use crate::ids::{NotificationId, TenantId};
 use crate::status::Status;
 use crate::store::callbacks::{self, InboundRow, Report};
 use crate::store::notifications::Delivery;
-use crate::store::{StoreResult, suppressions, tenants};
+use crate::store::{StoreResult, suppressions, tenants, unread};
 use sqlx::AnyConnection;
 
 /// What must be told after the commit.
@@ -62,6 +62,9 @@ impl Task {
         }
         for left in &op.events.opt_outs {
             suppress(conn, left, "provider", told, now).await?;
+        }
+        if let Some(row) = &op.events.unread {
+            unread::insert(conn, row).await?;
         }
         Ok(())
     }

@@ -288,6 +288,22 @@ on_each_store!(what_a_provider_takes_for_an_opt_out_itself_has_no_second_effect,
     assert_eq!(twilio.sent().len(), 1);
 });
 
+on_each_store!(a_stop_that_the_provider_only_passes_on_is_ours, PUBLIC, async |app: TestApp| {
+    let twilio = Twilio::start().await;
+    let shop = app.shop().await;
+    shop.set("sms", json!({"provider": "twilio", "settings": Value::Object(twilio.settings().0)})).await;
+    let hook = shop.hook("sms").await;
+    // As from a number whose opt-outs Twilio does not keep: no OptOutType.
+    let told = [("MessageSid", "SM1"), ("From", ANA), ("To", Twilio::NUMBER), ("Body", "Stop"), ("NumMedia", "0")];
+    let told: Vec<_> = told.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    for _ in 0..2 {
+        app.take(&Twilio::signed(Twilio::TOKEN, &hook, &told)).await;
+        app.deliver_due().await;
+        assert_eq!(suppressed(&shop).await, [("marketing".into(), "unsubscribed".into(), "sms".into())]);
+        assert_eq!(twilio.sent().len(), 1, "it is told so, once");
+    }
+});
+
 /// Reports as a provider sends them that is not sure of being heard: each ten times, in no order.
 fn many_times(meta: &MetaDouble, hook: &str, message: &str) -> Vec<Callback> {
     let states = ["read", "delivered", "sent"];

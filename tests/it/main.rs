@@ -25,5 +25,6 @@ mod store;
 mod templates;
 mod tenants_are_apart;
 mod unknown;
+mod unread;
 mod webhook;
 mod whatsapp;

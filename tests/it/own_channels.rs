@@ -497,3 +497,33 @@ async fn a_host_that_changes_its_mind_is_not_connected_to() {
     assert_eq!(found["attempts"][0]["error"]["reason"], "blocked_address", "{found}");
     app.may_leave_work();
 }
+
+on_each_store!(a_list_of_actions_counts_where_it_is_sent, async |app: TestApp| {
+    let double = pages().await;
+    let shop = app.shop().await;
+    let upload = async |buttons: &str| {
+        let mut short = pager("pager");
+        let limits = format!("max-length = 20\nbuttons = {buttons}\nlimits = {{");
+        short["manifest"] = json!(PAGER.replace("limits = {", &limits));
+        shop.put("/v1/plugins/pager", &short).await;
+        set_up(&shop, &double).await;
+    };
+    let mut text = page();
+    text["message"] = json!("Twelve signs");
+    for (buttons, actions, expected) in [
+        ("false", json!([]), "sent"),
+        ("false", json!([{"title": "Confirmar", "value": "yes"}]), "failed"),
+        ("true", json!([{"title": "Confirmar", "value": "yes"}]), "sent"),
+    ] {
+        upload(buttons).await;
+        let mut body = text.clone();
+        body["actions"] = actions;
+        body.as_object_mut().unwrap().remove("data");
+        body.as_object_mut().unwrap().remove("template");
+        let id = shop.send(&body).await;
+        app.deliver_due().await;
+        let found = shop.find(&id).await;
+        assert_eq!(found["status"], expected, "{buttons}: {found}");
+        assert!(expected == "sent" || found["reason"] == "too_long", "{found}");
+    }
+});

@@ -9,6 +9,7 @@ mod notifications;
 mod people;
 mod segments;
 mod settings;
+mod unread;
 
 use std::path::Path;
 

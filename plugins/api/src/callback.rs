@@ -41,12 +41,20 @@ pub struct Received {
     /// In the order they came; none for what a plugin knows but has no use for.
     pub events: Vec<Event>,
     pub answer: Answer,
+    /// What in it was not understood, as one sentence without what it held: the callback is set aside for people to read.
+    pub unread: Option<Cow<'static, str>>,
 }
 
 impl Received {
     /// These events, and the plainest answer.
     pub fn events(events: Vec<Event>) -> Self {
-        Self { events, answer: Answer::default() }
+        Self { events, ..Self::default() }
+    }
+
+    /// With something in it that was not understood.
+    #[must_use]
+    pub fn unread(self, what: Option<impl Into<Cow<'static, str>>>) -> Self {
+        Self { unread: what.map(Into::into), ..self }
     }
 }
 
@@ -136,7 +144,8 @@ pub enum Refused {
     /// The signature is right, the time it was made at more than five minutes off. Answered 401.
     #[error("{0}")]
     Stale(String),
-    /// Verified, yet unreadable. Answered 200 and counted: anything else would come back for a week.
+    /// Verified, yet unreadable. Answered 200, counted and set aside for people to read: anything else would come back for
+    /// a week.
     #[error("{0}")]
     Malformed(String),
 }

@@ -172,11 +172,9 @@ impl Request<'_> {
         self
     }
 
-    /// Sets headers an account has prepared once.
+    /// Sets headers that were prepared; each replaces those of its name.
     pub fn headers(mut self, headers: &HeaderMap) -> Self {
-        for (name, value) in headers {
-            self.request.headers_mut().insert(name, value.clone());
-        }
+        self.request.headers_mut().extend(headers.clone());
         self
     }
 

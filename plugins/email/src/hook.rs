@@ -28,7 +28,7 @@ pub(crate) fn receive(account: &Account, callback: &Callback) -> Result<Received
     if parts(mail) > MOST_PARTS {
         return Err(Refused::Malformed(format!("the mail has more than {MOST_PARTS} parts")));
     }
-    report::read(account, proof, mail).map(Received::events)
+    report::read(account, proof, mail)
 }
 
 /// At least as many as a parser will find: each is announced by one of these words.

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::time::{Duration, SystemTime};
 
 use mail_parser::{HeaderName, Message, MessageParser, MessagePart, MimeHeaders, PartType};
-use plugin_api::{Event, Hint, OptOut, Refused, State, Status};
+use plugin_api::{Event, Hint, OptOut, Received, Refused, State, Status};
 
 use crate::account::Account;
 use crate::mail;
@@ -15,26 +15,28 @@ use crate::reply::{Reply, Stage};
 const ARRIVED_AT: [&str; 5] = ["To", "Delivered-To", "X-Original-To", "Envelope-To", "X-Envelope-To"];
 
 /// What a mail that came back tells. No events: it is no report, not about a mail of this account, or nothing follows.
-pub(crate) fn read(account: &Account, proof: &Proof, raw: &[u8]) -> Result<Vec<Event>, Refused> {
+pub(crate) fn read(account: &Account, proof: &Proof, raw: &[u8]) -> Result<Received, Refused> {
     let malformed = || Refused::Malformed("what was sent is not a mail".into());
     let mail = MessageParser::default().parse(raw).ok_or_else(malformed)?;
     if mail.headers().is_empty() {
         return Err(malformed());
     }
     if !is(mail.root_part(), "multipart", &["report"]) {
-        return Ok(vec![]);
+        return Ok(Received::default());
     }
     // Of the report itself only; a mail that it returns may be one, too.
     let part = |kind: &str, names: &[&str]| mail.parts.iter().find(|p| is(p, kind, names));
     let returned = part("message", &["rfc822", "global", "rfc822-headers", "global-headers"]);
     let returned = returned.or_else(|| part("text", &["rfc822-headers"])).and_then(Returned::of);
     if let Some(status) = part("message", &["delivery-status", "global-delivery-status"]) {
-        return Ok(bounce(account, proof, &mail, &groups(status.contents()), returned.as_ref()).into_iter().collect());
+        let bounce = bounce(account, proof, &mail, &groups(status.contents()), returned.as_ref());
+        return Ok(Received::events(bounce.into_iter().collect()));
     }
     if let Some(feedback) = part("message", &["feedback-report"]) {
-        return Ok(complaint(proof, &groups(feedback.contents()), returned.as_ref()).into_iter().collect());
+        let complaint = complaint(proof, &groups(feedback.contents()), returned.as_ref());
+        return Ok(Received::events(complaint.into_iter().collect()));
     }
-    Ok(vec![])
+    Ok(Received::default().unread(Some("a report that is neither a bounce nor a complaint")))
 }
 
 fn bounce(

@@ -148,7 +148,10 @@ fn no_reports(hook: &str, signatures: &signature::Keys) -> Option<&'static str> 
     if signatures.is_empty() {
         Some("nobody could verify them; set signatureSecret")
     } else if hook.chars().count() > CALLBACK_MAX {
-        Some("Vonage takes callback addresses of at most 100 characters; shorten the server's public_url")
+        Some(
+            "Vonage takes an address of at most 100 characters with a message, and ours is longer; enter the webhookUrl \
+             as the account's webhook for delivery receipts in Vonage's dashboard",
+        )
     } else {
         None
     }

@@ -8,28 +8,41 @@ use plugin_api::{
     AddressKind, Callback, Channel, Failure, Hint, Host, Message, Receipt, Received, Recipient, Refused, SendError,
     Settings, SettingsError,
 };
-use secrecy::{ExposeSecret, SecretString};
-use serde_json::{Map, Value};
+use secrecy::ExposeSecret;
+use serde_json::Value;
 use uuid::Uuid;
 
 use super::hosts::Hosts;
+use super::named::Named;
 use super::outcome::{Said, is_verdict};
-use super::request::Request;
-use super::{ScriptPlugin, events, outcome_reads_message, split, view};
-use crate::script::{Argument, Evaluation, Script, ScriptError, Secrets};
+use super::request::{Request, Urls};
+use super::{ScriptPlugin, Secret, events, split, view};
+use crate::script::{Argument, Evaluation, Fields, Made, Script, ScriptError, Secrets};
 
 pub(super) struct Account {
     script: Script,
-    outcome_reads_message: bool,
-    settings: Map<String, Value>,
-    secrets: Vec<(String, SecretString)>,
+    reads: Reads,
+    /// Those that are no secrets, as the script sees them, `hookUrl` among them.
+    settings: Made,
+    secrets: Vec<Secret>,
     hosts: Hosts,
+    urls: Urls,
     host: Host,
     /// For the message that `check` makes up.
     channel: String,
     address: AddressKind,
     /// What the script prints, where somebody wants to read it. Elsewhere it is dropped: it may hold anything.
     printed: Option<Mutex<Vec<String>>>,
+}
+
+/// Which fields of what they are given its functions read.
+struct Reads {
+    /// Of the message, `request`.
+    asking: Named,
+    /// Of the answer, `outcome`.
+    answer: Named,
+    /// Of the message, `outcome`.
+    judging: Named,
 }
 
 /// What came of asking the script for a request.
@@ -65,13 +78,16 @@ impl Account {
         let (channel, address) = (manifest.channel.clone(), manifest.address);
         // Of all tenants' accounts of a plugin that ships, each has its turns.
         let script = script.for_whom(&Uuid::now_v7().to_string());
-        let outcome_reads_message = outcome_reads_message(&script, &plugin.source);
+        let read_by = |function, parameter| Named::by(&script, &plugin.source, function, parameter);
+        let reads =
+            Reads { asking: read_by("request", 0), answer: read_by("outcome", 0), judging: read_by("outcome", 1) };
         Ok(Self {
             script,
-            outcome_reads_message,
-            settings: open,
+            reads,
+            settings: Made::from(&Value::from(open)).with("hookUrl", host.hook_url.as_deref().into()),
             secrets,
             hosts,
+            urls: Urls::new(Arc::clone(&host.guard)),
             host,
             channel,
             address,
@@ -92,8 +108,13 @@ impl Account {
             .unwrap_or_default()
     }
 
-    async fn run(&self, function: &'static str, arguments: Vec<Argument>, secrets: Secrets) -> Evaluation {
-        let mut evaluation = self.script.call(function, arguments, secrets).await;
+    async fn run(
+        &self,
+        function: &'static str,
+        arguments: impl Fn(&Secrets) -> Vec<Argument>,
+        secrets: Secrets,
+    ) -> Evaluation<Made> {
+        let mut evaluation = self.script.call_at_once(function, arguments, secrets).await;
         if let Some(printed) = &self.printed {
             printed.lock().unwrap_or_else(PoisonError::into_inner).append(&mut evaluation.log);
         }
@@ -105,34 +126,31 @@ impl Account {
         Secrets::lend(self.secrets.iter().map(|(name, value)| (name.as_str(), value)))
     }
 
-    /// A fresh loan of the secrets, and the settings with their placeholders.
-    fn lend(&self) -> (Secrets, Value) {
-        let secrets = self.loan();
-        let mut settings = self.settings.clone();
-        settings.insert("hookUrl".to_owned(), self.host.hook_url.as_deref().into());
-        for (name, _) in &self.secrets {
-            settings.insert(name.clone(), secrets.placeholder(name).into());
-        }
-        (secrets, settings.into())
+    /// The settings, with placeholders for the secrets lent.
+    fn settings(&self, secrets: &Secrets) -> Argument {
+        let names = self.secrets.iter().map(|(name, _)| name);
+        names.fold(self.settings.clone(), |all, name| all.with(name, secrets.placeholder(name).into())).into()
     }
 
-    async fn call(&self, function: &'static str, given: Option<&Arc<Value>>) -> Evaluation {
-        let (secrets, settings) = self.lend();
-        self.run(function, given.map(Into::into).into_iter().chain([settings.into()]).collect(), secrets).await
+    /// Calls a function that is given the settings, with a fresh loan of the secrets.
+    async fn call(&self, function: &'static str, given: impl Fn() -> Option<Argument>) -> Evaluation<Made> {
+        let arguments = |secrets: &Secrets| given().into_iter().chain([self.settings(secrets)]).collect();
+        self.run(function, arguments, self.loan()).await
     }
 
     /// The request that the script wants made for a message, and the secrets lent for it.
-    pub(super) async fn request(&self, message: &Arc<Value>) -> Result<(Asked, Secrets), ScriptError> {
-        let called = self.call("request", Some(message)).await;
-        let described = called.result?;
+    pub(super) async fn request(&self, message: impl Fn() -> Argument) -> Result<(Asked, Secrets), ScriptError> {
+        let called = self.call("request", || Some(message())).await;
         let wrong = |detail: String| ScriptError::result(format!("request: {detail}"));
+        let described = described(called.result?).map_err(wrong)?;
         if is_verdict(&described) {
-            return match Said::read(described, false).map_err(wrong)? {
+            let verdict = Made::from(described).into_value().map_err(wrong)?;
+            return match Said::read(verdict, false).map_err(wrong)? {
                 Said::Failed(error) => Ok((Asked::Refused(error), called.secrets)),
                 _ => Err(wrong("must return a request".to_owned())),
             };
         }
-        let request = Request::read(described, &called.secrets, &self.host.guard).map_err(wrong)?;
+        let request = Request::read(described, &called.secrets, &self.urls).map_err(wrong)?;
         let asked = match request.allowed_by(&self.hosts) {
             Ok(()) => Asked::Request(request),
             Err(refused) => Asked::Refused(refused),
@@ -145,10 +163,10 @@ impl Account {
         if !self.script.has("check") {
             return Ok(None);
         }
-        let called = self.call("check", None).await;
-        let described = called.result?;
+        let called = self.call("check", || None).await;
         let wrong = |detail: String| ScriptError::result(format!("check: {detail}"));
-        let request = Request::read(described, &called.secrets, &self.host.guard).map_err(wrong)?;
+        let described = described(called.result?).map_err(wrong)?;
+        let request = Request::read(described, &called.secrets, &self.urls).map_err(wrong)?;
         Ok(Some(match request.allowed_by(&self.hosts) {
             Ok(()) => Asked::Request(request),
             Err(refused) => Asked::Refused(refused),
@@ -156,17 +174,23 @@ impl Account {
     }
 
     /// What the script makes of an answer.
-    pub(super) async fn said(&self, response: Value, message: Argument) -> Result<Said, ScriptError> {
-        let called = self.run("outcome", vec![response.into(), message], Secrets::default()).await;
-        Said::read(called.result?, true).map_err(|detail| ScriptError::result(format!("outcome: {detail}")))
+    async fn said(&self, response: impl Fn() -> Made, message: impl Fn() -> Argument) -> Result<Said, ScriptError> {
+        let arguments = |_: &Secrets| vec![response().into(), message()];
+        let called = self.run("outcome", arguments, Secrets::default()).await.result?;
+        if called.is_nothing() {
+            return Ok(Said::ByStatus);
+        }
+        let said = called.into_value().and_then(|value| Said::read(value, true));
+        said.map_err(|detail| ScriptError::result(format!("outcome: {detail}")))
     }
 
     /// What the script makes of the answer to a check. The inner error is its problem with the account.
-    pub(super) async fn checked(&self, response: Value) -> Result<Option<Result<String, String>>, ScriptError> {
+    pub(super) async fn checked(&self, response: Made) -> Result<Option<Result<String, String>>, ScriptError> {
         if !self.script.has("checked") {
             return Ok(None);
         }
-        match self.run("checked", vec![response.into()], Secrets::default()).await.result? {
+        let called = self.run("checked", |_| vec![response.clone().into()], Secrets::default()).await;
+        match called.result?.into_value().map_err(|what| ScriptError::result(format!("checked: {what}")))? {
             Value::Null => Ok(None),
             Value::String(fine) => Ok(Some(Ok(fine))),
             Value::Object(fields) if fields.len() == 1 && fields.get("problem").is_some_and(Value::is_string) => {
@@ -178,16 +202,16 @@ impl Account {
 
     pub(super) async fn received(&self, callback: Value) -> Result<Result<Received, Refused>, ScriptError> {
         let called = self.call_hiding("receive", callback).await;
-        let read = events::read(called.result?);
+        let read = called.result?.into_value().and_then(events::read);
         read.map_err(|detail| ScriptError::result(format!("receive: {detail}")))
     }
 
     /// As [`Account::call`], with secrets in what is given turned into placeholders.
-    async fn call_hiding(&self, function: &'static str, given: Value) -> Evaluation {
-        let (secrets, settings) = self.lend();
-        let mut given = given;
+    async fn call_hiding(&self, function: &'static str, mut given: Value) -> Evaluation<Made> {
+        let secrets = self.loan();
         view::hide(&mut given, &secrets);
-        self.run(function, vec![given.into(), settings.into()], secrets).await
+        let given = Arc::new(given);
+        self.run(function, |secrets| vec![(&given).into(), self.settings(secrets)], secrets).await
     }
 
     /// For people: without secrets, and without what is the recipient's.
@@ -218,7 +242,7 @@ impl Account {
         &self,
         answer: &Answer,
         message: &Message,
-        shown: &Arc<Value>,
+        shown: impl Fn(&Named) -> Argument,
         secrets: &Secrets,
     ) -> Result<Receipt, SendError> {
         let status = answer.status;
@@ -226,8 +250,9 @@ impl Account {
             answer.outcome()?;
         }
         let said = if self.script.has("outcome") {
-            let shown = if self.outcome_reads_message { shown.into() } else { Value::Null.into() };
-            self.said(response(answer, secrets), shown).await
+            let Reads { answer: read, judging, .. } = &self.reads;
+            let message = || if judging.is_empty() { Made::nothing().into() } else { shown(judging) };
+            self.said(|| view::response(answer, secrets, read), message).await
         } else {
             Ok(Said::ByStatus)
         };
@@ -265,7 +290,10 @@ impl Account {
         let said = |e: ScriptError| self.discreet(&format!("plugin.rhai: {e}"), &nobody);
         let (asked, own) = match self.check_request().await.map_err(said)? {
             Some(asked) => (asked, true),
-            None => (self.request(&Arc::new(view::message(&nobody))).await.map_err(said)?.0, false),
+            None => (
+                self.request(|| view::message(&nobody, view::now(), &self.reads.asking).into()).await.map_err(said)?.0,
+                false,
+            ),
         };
         match asked {
             Asked::Request(request) if own => Ok((request, true)),
@@ -275,21 +303,19 @@ impl Account {
     }
 }
 
-/// An answer as the script sees it: what it repeats of a secret is covered.
-pub(super) fn response(answer: &Answer, secrets: &Secrets) -> Value {
-    let mut shown = view::response(answer);
-    view::hide(&mut shown, secrets);
-    shown
+fn described(returned: Made) -> Result<Fields, String> {
+    returned.into_fields().map_err(|_| "must return a request: #{url: \"https://…\", json: #{…}}".to_owned())
 }
 
 #[async_trait]
 impl Channel for Account {
     async fn send(&self, message: &Message) -> Result<Receipt, SendError> {
-        let shown = Arc::new(view::message(message));
-        match self.request(&shown).await {
+        let now = view::now();
+        let shown = |read: &Named| view::message(message, now, read).into();
+        match self.request(|| shown(&self.reads.asking)).await {
             Ok((Asked::Request(request), secrets)) => {
                 let answer = request.send(&self.host.http).await?;
-                self.judge(&answer, message, &shown, &secrets).await
+                self.judge(&answer, message, shown, &secrets).await
             }
             Ok((Asked::Refused(mut e), _)) => {
                 e.detail = self.discreet(&e.detail, message);
@@ -311,7 +337,11 @@ impl Channel for Account {
         }
         let secrets = self.loan();
         let cover = |text: String| secrets.cover(&text);
-        match self.checked(response(&answer, &secrets)).await.map_err(|e| cover(format!("plugin.rhai: {e}")))? {
+        match self
+            .checked(view::response(&answer, &secrets, &Named::all()))
+            .await
+            .map_err(|e| cover(format!("plugin.rhai: {e}")))?
+        {
             Some(said) => said.map(cover).map_err(cover),
             None => match answer.outcome() {
                 Ok(()) => Ok(format!("works, answered {status}")),

@@ -29,7 +29,8 @@ use serde_json::{Map, Value, json};
 use super::ScriptPlugin;
 use super::account::Account;
 use super::compare::{differ, differ_events, differ_loosely, differ_request, events, merge, outcome};
-use super::view::{callback, message, nobody};
+use super::named::Named;
+use super::view::{callback, message, nobody, now, response as seen};
 
 /// How one case went; no faults is good.
 #[derive(Debug)]
@@ -153,7 +154,7 @@ async fn run(
 async fn expect(plugin: &ScriptPlugin, account: &Account, case: Case, faults: &mut Vec<String>) -> Result<(), String> {
     let manifest = plugin.manifest();
     let plain = nobody(&manifest.channel, manifest.address);
-    let mut shown = message(&plain);
+    let mut shown = message(&plain, now(), &Named::all()).into_value()?;
     merge(&mut shown, Value::Object(case.message));
     let (shown, secrets) = (Arc::new(shown), account.loan());
     let nothing = "checks nothing: give request, response with outcome, check, checked, or callback with events";
@@ -162,7 +163,7 @@ async fn expect(plugin: &ScriptPlugin, account: &Account, case: Case, faults: &m
         return Err(nothing.to_owned());
     }
     if let Some(expected) = case.request {
-        let (asked, _) = account.request(&shown).await.map_err(|e| format!("plugin.rhai: {e}"))?;
+        let (asked, _) = account.request(|| (&shown).into()).await.map_err(|e| format!("plugin.rhai: {e}"))?;
         differ_request(expected, asked, "request", faults);
     }
     if let Some(expected) = case.check {
@@ -170,7 +171,7 @@ async fn expect(plugin: &ScriptPlugin, account: &Account, case: Case, faults: &m
         differ_request(expected, asked.ok_or("check: plugin.rhai has no fn check(settings)")?, "check", faults);
     }
     if let Some(response) = case.response {
-        let judged = account.judge(&response.answer()?, &plain, &shown, &secrets).await;
+        let judged = account.judge(&response.answer()?, &plain, |_| (&shown).into(), &secrets).await;
         if let Ok(Receipt { note: Some(note), .. }) = &judged
             && note.starts_with("plugin.rhai: ")
         {
@@ -185,7 +186,7 @@ async fn expect(plugin: &ScriptPlugin, account: &Account, case: Case, faults: &m
         return Err("outcome: needs the response it is the outcome of".to_owned());
     }
     if let Some(Checked { response, says, problem }) = case.checked {
-        let said = account.checked(super::account::response(&response.answer()?, &secrets)).await;
+        let said = account.checked(seen(&response.answer()?, &secrets, &Named::all())).await;
         let said = said.map_err(|e| format!("plugin.rhai: {e}"))?;
         let said = match said.ok_or("checked: plugin.rhai leaves this answer to the status")? {
             Ok(text) => json!({"says": text}),

@@ -5,7 +5,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use plugin_api::{Answer, Event, Inbound, OptOut, Received, Refused, State, Status};
 use serde_json::{Map, Value};
 
-use super::outcome::{hint, only, optional_text, reason, text_of};
+use super::outcome::{hint, names, only, optional_text, reason, text_of};
 
 const STATES: [&str; 4] = ["sent", "delivered", "read", "failed"];
 const KINDS: [&str; 6] = ["sent", "delivered", "read", "failed", "inbound", "optOut"];
@@ -27,10 +27,10 @@ pub(super) fn read(value: Value) -> Result<Result<Received, Refused>, String> {
         ("malformed", Refused::Malformed),
     ] {
         if let Some(why) = optional_text(&mut fields, name)? {
-            return only(&fields, &[]).map(|()| Err(refused(why)));
+            return only(names(&fields), &[]).map(|()| Err(refused(why)));
         }
     }
-    only(&fields, &["events", "answer", "contentType", "unverified", "stale", "malformed"])?;
+    only(names(&fields), &["events", "answer", "contentType", "unread", "unverified", "stale", "malformed"])?;
     let events = match fields.remove("events") {
         None | Some(Value::Null) => vec![],
         Some(Value::Array(events)) => many(events)?,
@@ -47,7 +47,8 @@ pub(super) fn read(value: Value) -> Result<Result<Received, Refused>, String> {
         None if body.is_empty() => "".into(),
         None => "text/plain; charset=utf-8".into(),
     };
-    Ok(Ok(Received { events, answer: Answer { content_type, body: body.into() } }))
+    let unread = optional_text(&mut fields, "unread")?;
+    Ok(Ok(Received { events, answer: Answer { content_type, body: body.into() }, unread: unread.map(Into::into) }))
 }
 
 fn many(events: Vec<Value>) -> Result<Vec<Event>, String> {
@@ -78,13 +79,13 @@ fn one(event: Value) -> Result<Event, String> {
             _ => failed(&mut fields)?,
         };
         let reference = optional_text(&mut fields, "reference")?;
-        only(&fields, &["reference", "at", "reason", "detail", "hint"][..if kind == "failed" { 5 } else { 2 }])?;
+        only(names(&fields), &["reference", "at", "reason", "detail", "hint"][..if kind == "failed" { 5 } else { 2 }])?;
         return Ok(Event::Status(Status { message_id: subject, reference, state, at }));
     }
     if kind == "optOut" {
         let reason = reason("reason", &fields.remove("reason").unwrap_or_else(|| "unsubscribed".into()))?;
         let marketing_only = fields.remove("marketingOnly").and_then(|v| v.as_bool()).unwrap_or(false);
-        only(&fields, &["reason", "marketingOnly"])?;
+        only(names(&fields), &["reason", "marketingOnly"])?;
         return Ok(Event::OptOut(OptOut { address: subject, reason: reason.into(), marketing_only }));
     }
     let inbound = Inbound {
@@ -96,7 +97,7 @@ fn one(event: Value) -> Result<Event, String> {
         in_reply_to: text(&mut fields, "inReplyTo")?,
         at,
     };
-    only(&fields, &["from", "name", "text", "action", "inReplyTo", "at"])?;
+    only(names(&fields), &["from", "name", "text", "action", "inReplyTo", "at"])?;
     Ok(Event::Inbound(inbound))
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use plugin_api::{Failure, Hint, SendError};
 use serde_json::{Map, Value};
 
+use crate::script::Fields;
 use crate::suggest::nearest;
 
 /// A `Retry-After` beyond this is taken as this.
@@ -30,8 +31,8 @@ const VERDICTS: [&str; 5] = ["accepted", "rejected", "throttled", "unknown", "no
 const BESIDE: [&str; 5] = ["detail", "hint", "after", "remember", "note"];
 
 /// True for a map that is an outcome rather than a request.
-pub(super) fn is_verdict(value: &Value) -> bool {
-    VERDICTS.iter().any(|verdict| value.get(verdict).is_some())
+pub(super) fn is_verdict(fields: &Fields) -> bool {
+    VERDICTS.iter().any(|verdict| fields.has(verdict))
 }
 
 impl Said {
@@ -45,7 +46,7 @@ impl Said {
             };
         };
         let known: Vec<_> = VERDICTS.into_iter().chain(BESIDE).collect();
-        only(&fields, &known)?;
+        only(names(&fields), &known)?;
         let given: Vec<_> = VERDICTS.into_iter().filter(|v| fields.contains_key(*v)).collect();
         let [verdict] = given[..] else {
             return Err(format!("must have one of {}", VERDICTS.join(", ")));
@@ -155,9 +156,13 @@ pub(super) fn text_of(value: &Value) -> Option<String> {
     }
 }
 
+pub(super) fn names(fields: &Map<String, Value>) -> impl Iterator<Item = &str> {
+    fields.keys().map(String::as_str)
+}
+
 /// Refuses fields that mean nothing, naming the one that was probably meant.
-pub(super) fn only(fields: &Map<String, Value>, known: &[&str]) -> Result<(), String> {
-    let Some(odd) = fields.keys().find(|name| !known.contains(&name.as_str())) else { return Ok(()) };
+pub(super) fn only<'a>(mut fields: impl Iterator<Item = &'a str>, known: &[&str]) -> Result<(), String> {
+    let Some(odd) = fields.find(|name| !known.contains(name)) else { return Ok(()) };
     let near = nearest(odd, known.iter().copied()).map(|n| format!(" (did you mean \"{n}\"?)")).unwrap_or_default();
     Err(format!("{odd}: there is no such field{near}; there are {}", known.join(", ")))
 }

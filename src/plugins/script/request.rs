@@ -1,14 +1,16 @@
 //! What a script asks for, as a request: read, filled in with secrets, held against the list of hosts.
 
-use http::{HeaderName, HeaderValue};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use http::{HeaderMap, HeaderName, HeaderValue};
 use plugin_api::http::{Answer, Http, Method, Url, is_connections_own};
-use plugin_api::net::Guard;
+use plugin_api::net::{Guard, UrlError};
 use plugin_api::{Hint, SendError};
 use serde_json::{Map, Value, json};
 
 use super::hosts::Hosts;
 use super::outcome::{only, text_of};
-use crate::script::Secrets;
+use crate::script::{Fields, Made, Secrets};
 
 const FIELDS: [&str; 7] = ["method", "url", "headers", "query", "json", "form", "body"];
 
@@ -16,7 +18,7 @@ const FIELDS: [&str; 7] = ["method", "url", "headers", "query", "json", "form", 
 pub(super) struct Request {
     method: Method,
     url: Url,
-    headers: Vec<(HeaderName, HeaderValue)>,
+    headers: HeaderMap,
     body: Body,
 }
 
@@ -29,35 +31,49 @@ enum Body {
 
 impl Request {
     /// Reads what the script returned. An error says what is wrong with it, by name, without values.
-    pub(super) fn read(described: Value, secrets: &Secrets, guard: &Guard) -> Result<Self, String> {
-        let Value::Object(mut fields) = described else {
-            return Err("must return a request: #{url: \"https://…\", json: #{…}}".to_owned());
+    pub(super) fn read(mut fields: Fields, secrets: &Secrets, urls: &Urls) -> Result<Self, String> {
+        only(fields.names(), &FIELDS)?;
+        let method = fields.take("method");
+        let method = if method.is_nothing() {
+            Method::POST
+        } else {
+            method_of(&method.into_text().map_err(|_| "method: must be a text such as \"POST\"")?)?
         };
-        only(&fields, &FIELDS)?;
-        let method = match fields.remove("method") {
-            None | Some(Value::Null) => Method::POST,
-            Some(Value::String(name)) => method(&name)?,
-            Some(_) => return Err("method: must be a text such as \"POST\"".to_owned()),
-        };
-        let Some(Value::String(url)) = fields.remove("url") else { return Err("url: must be a text".to_owned()) };
-        let mut url = guard.check_text(&fill_url(&url, secrets)).map_err(|e| format!("url: {}", e.detail))?;
-        let query = pairs("query", fields.remove("query"), secrets)?;
+        let url = fields.take("url").into_text().map_err(|_| "url: must be a text")?;
+        let mut url = urls.read(fill_url(&url, secrets)).map_err(|e| format!("url: {}", e.detail))?;
+        let mut query = Vec::new();
+        pairs("query", fields.take("query"), secrets, |name, value| {
+            query.push((name.to_owned(), value));
+            Ok(())
+        })?;
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }
-        let mut headers = Vec::new();
-        for (name, value) in pairs("headers", fields.remove("headers"), secrets)? {
-            headers.push(header(&name, &value)?);
-        }
-        let given: Vec<_> = ["json", "form", "body"].into_iter().filter(|n| fields.contains_key(*n)).collect();
+        let mut headers = HeaderMap::new();
+        pairs("headers", fields.take("headers"), secrets, |name, value| {
+            let (name, value) = header(name, &value)?;
+            headers.append(name, value);
+            Ok(())
+        })?;
+        let given: Vec<_> = ["json", "form", "body"].into_iter().filter(|n| fields.has(n)).collect();
         let body = match given[..] {
             [] => Body::None,
-            ["json"] => Body::Json(fill(fields.remove("json").unwrap_or_default(), secrets)),
-            ["form"] => Body::Form(pairs("form", fields.remove("form"), secrets)?),
-            ["body"] => Body::Text(match fields.remove("body") {
-                Some(Value::String(text)) => secrets.reveal(&text),
-                _ => return Err("body: must be a text; give data as json or form".to_owned()),
-            }),
+            ["json"] => {
+                let json = fields.take("json").into_value();
+                Body::Json(fill(json.map_err(|what| format!("json: must be plain data, but {what}"))?, secrets))
+            }
+            ["form"] => {
+                let mut form = Vec::new();
+                pairs("form", fields.take("form"), secrets, |name, value| {
+                    form.push((name.to_owned(), value));
+                    Ok(())
+                })?;
+                Body::Form(form)
+            }
+            ["body"] => {
+                let text = fields.take("body").into_text();
+                Body::Text(secrets.revealed(text.map_err(|_| "body: must be a text; give data as json or form")?))
+            }
             _ => return Err(format!("{}: give one of them", given.join(", "))),
         };
         Ok(Self { method, url, headers, body })
@@ -65,7 +81,7 @@ impl Request {
 
     /// An `OPTIONS` to the same place, with nothing in it.
     pub(super) fn into_options(self) -> Self {
-        Self { method: Method::OPTIONS, headers: vec![], body: Body::None, ..self }
+        Self { method: Method::OPTIONS, headers: HeaderMap::new(), body: Body::None, ..self }
     }
 
     pub(super) fn allowed_by(&self, hosts: &Hosts) -> Result<(), SendError> {
@@ -92,10 +108,7 @@ impl Request {
                 request.header(content_type, HeaderValue::from_static("text/plain; charset=utf-8")).body(text)
             }
         };
-        for (name, value) in self.headers {
-            request = request.header(name, value);
-        }
-        request.send().await
+        request.headers(&self.headers).send().await
     }
 
     /// As `cases.json` describes it.
@@ -121,7 +134,29 @@ impl Request {
     }
 }
 
-fn method(name: &str) -> Result<Method, String> {
+/// Reads addresses, and remembers the last one: most accounts have one only.
+pub(super) struct Urls {
+    guard: Arc<Guard>,
+    last: Mutex<Option<(String, Url)>>,
+}
+
+impl Urls {
+    pub(super) fn new(guard: Arc<Guard>) -> Self {
+        Self { guard, last: Mutex::default() }
+    }
+
+    fn read(&self, text: String) -> Result<Url, UrlError> {
+        let last = || self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, url)) = last().as_ref().filter(|(known, _)| *known == text) {
+            return Ok(url.clone());
+        }
+        let url = self.guard.check_text(&text)?;
+        *last() = Some((text, url.clone()));
+        Ok(url)
+    }
+}
+
+fn method_of(name: &str) -> Result<Method, String> {
     match name {
         "GET" => Ok(Method::GET),
         "POST" => Ok(Method::POST),
@@ -155,26 +190,27 @@ fn fill(value: Value, secrets: &Secrets) -> Value {
     }
 }
 
-/// A map of texts; what is `()` is left out, and a list gives its name several times.
-fn pairs(what: &str, given: Option<Value>, secrets: &Secrets) -> Result<Vec<(String, String)>, String> {
-    let fields = match given {
-        None | Some(Value::Null) => return Ok(vec![]),
-        Some(Value::Object(fields)) => fields,
-        Some(_) => return Err(format!("{what}: must be a map of texts")),
-    };
-    let mut pairs = Vec::with_capacity(fields.len());
-    for (name, value) in fields {
-        let values = match value {
-            Value::Null => continue,
-            Value::Array(items) => items,
-            one => vec![one],
-        };
-        for value in values {
-            let text = text_of(&value).ok_or_else(|| format!("{what}.{name}: must be a text or a number"))?;
-            pairs.push((name.clone(), secrets.reveal(&text)));
-        }
+/// Each pair of a map of texts; what is `()` is left out, and a list gives its name several times.
+fn pairs(
+    what: &str,
+    given: Made,
+    secrets: &Secrets,
+    mut each: impl FnMut(&str, String) -> Result<(), String>,
+) -> Result<(), String> {
+    if given.is_nothing() {
+        return Ok(());
     }
-    Ok(pairs)
+    let fields = given.into_fields().map_err(|_| format!("{what}: must be a map of texts"))?;
+    let mut one = |name: &str, value: Made| {
+        let text = value.into_text().or_else(|other| other.into_value().ok().as_ref().and_then(text_of).ok_or(()));
+        let text = text.map_err(|()| format!("{what}.{name}: must be a text or a number"))?;
+        each(name, secrets.revealed(text))
+    };
+    fields.each(|name, value| match value.into_items() {
+        Ok(items) => items.into_iter().try_for_each(|item| one(name, item)),
+        Err(value) if value.is_nothing() => Ok(()),
+        Err(value) => one(name, value),
+    })
 }
 
 fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), String> {

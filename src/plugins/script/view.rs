@@ -4,32 +4,57 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use plugin_api::http::Answer;
-use plugin_api::{AddressKind, Callback, Message, Recipient};
+use plugin_api::{Action, AddressKind, Callback, Message, Recipient};
 use serde_json::{Map, Value, json};
 
-use crate::script::Secrets;
+use super::named::Named;
+use crate::script::{Made, Secrets};
 
-/// A message as scripts see it.
-pub(super) fn message(message: &Message) -> Value {
+/// The fields that are read of something, made for a script.
+struct Shown<'a> {
+    made: Made,
+    read: &'a Named,
+}
+
+impl<'a> Shown<'a> {
+    fn new(read: &'a Named) -> Self {
+        Self { made: Made::map([]), read }
+    }
+
+    fn field<T: Into<Made>>(self, name: &str, value: impl FnOnce() -> T) -> Self {
+        let made = if self.read.has(name) { self.made.with(name, value().into()) } else { self.made };
+        Self { made, ..self }
+    }
+}
+
+/// A message as scripts see it, `now` in Unix seconds.
+pub(super) fn message(message: &Message, now: i64, read: &Named) -> Made {
     let to = &message.recipient;
-    json!({
-        "id": message.id,
-        "type": message.kind,
-        "channel": message.channel,
-        "recipient": {
-            "contactId": to.contact_id, "externalId": to.external_id, "name": to.name, "phone": to.phone,
-            "email": to.email,
-        },
-        "subject": message.subject,
-        "text": message.text,
-        "textWithActions": message.text_with_actions(),
-        "html": message.html,
-        "actions": message.actions,
-        "data": message.data,
-        "attempt": message.attempt,
-        "memory": message.memory,
-        "now": now(),
-    })
+    let recipient = || {
+        Made::map([
+            ("contactId", to.contact_id.as_ref().into()),
+            ("externalId", to.external_id.as_ref().into()),
+            ("name", to.name.as_ref().into()),
+            ("phone", to.phone.as_ref().into()),
+            ("email", to.email.as_ref().into()),
+        ])
+    };
+    let action = |a: &Action| Made::map([("title", Made::from(&a.title)), ("value", Made::from(&a.value))]);
+    let shown = Shown::new(read)
+        .field("id", || &message.id)
+        .field("type", || &message.kind)
+        .field("channel", || &message.channel)
+        .field("recipient", recipient)
+        .field("subject", || message.subject.as_ref())
+        .field("text", || &message.text)
+        .field("textWithActions", || message.text_with_actions())
+        .field("html", || message.html.as_ref())
+        .field("actions", || Made::list(message.actions.iter().map(action)))
+        .field("data", || &*message.data)
+        .field("attempt", || i64::from(message.attempt))
+        .field("memory", || message.memory.as_ref())
+        .field("now", || now);
+    shown.made
 }
 
 /// A message for nobody, to see where messages would go.
@@ -57,14 +82,24 @@ pub(super) fn nobody(channel: &str, address: AddressKind) -> Message {
     }
 }
 
-pub(super) fn response(answer: &Answer) -> Value {
-    let body = String::from_utf8_lossy(&answer.body);
-    json!({
-        "status": answer.status,
-        "headers": headers(&answer.headers),
-        "json": if answer.complete { answer.json::<Value>() } else { None },
-        "body": body,
-    })
+/// An answer as the script sees it: what it repeats of a secret is covered.
+pub(super) fn response(answer: &Answer, secrets: &Secrets, read: &Named) -> Made {
+    let covered = |mut text: String| {
+        secrets.hide(&mut text);
+        Made::from(text)
+    };
+    let json = || {
+        let mut json = if answer.complete { answer.json::<Value>().unwrap_or_default() } else { Value::Null };
+        hide(&mut json, secrets);
+        Made::from(&json)
+    };
+    let readable = answer.headers.iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
+    let shown = Shown::new(read)
+        .field("status", || i64::from(answer.status))
+        .field("headers", || Made::map(readable.map(|(name, value)| (name, covered(value.to_owned())))))
+        .field("json", json)
+        .field("body", || covered(String::from_utf8_lossy(&answer.body).into_owned()));
+    shown.made
 }
 
 pub(super) fn callback(callback: &Callback) -> Value {
@@ -107,6 +142,6 @@ pub(super) fn leaves<'a>(value: &'a Value, into: &mut Vec<&'a String>) {
 }
 
 #[expect(clippy::disallowed_methods, reason = "signatures carry the real time of the call")]
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+pub(super) fn now() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs() as i64
 }

@@ -121,6 +121,11 @@ impl Body {
 }
 
 impl Status {
+    /// Of a group that the documentation has.
+    pub(super) fn is_known(&self) -> bool {
+        self.group_id <= 5
+    }
+
     /// The message was not taken.
     pub(super) fn is_rejected(&self) -> bool {
         self.group_id == 5

@@ -32,9 +32,12 @@ pub(super) fn receive(passwords: &Passwords, callback: &Callback) -> Result<Rece
     passwords.verify(callback)?;
     let malformed = |_| Refused::Malformed("the body is no JSON object with a list of results".into());
     let body: Body = serde_json::from_slice(&callback.body).map_err(malformed)?;
+    let given = body.results.len();
     // One result that cannot be read does not take the others with it.
-    let items = body.results.into_iter().filter_map(|item| serde_json::from_value::<Item>(item).ok());
-    Ok(Received::events(items.filter_map(event).collect()))
+    let items: Vec<Item> = body.results.into_iter().filter_map(|item| serde_json::from_value(item).ok()).collect();
+    let odd = items.len() < given || items.iter().any(|i| i.status.as_ref().is_some_and(|s| !s.is_known()));
+    let unread = odd.then_some("a result that is neither a message nor a report of a known status");
+    Ok(Received::events(items.into_iter().filter_map(event).collect()).unread(unread))
 }
 
 /// `None` for a state that tells nothing new, and for what no person's number sent.

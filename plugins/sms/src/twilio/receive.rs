@@ -18,36 +18,37 @@ pub(super) fn receive(keys: &Keys, callback: &Callback) -> Result<Received, Refu
     keys.verify(callback)?;
     // Of what Twilio sends as JSON nothing concerns a message.
     if form::is_json(callback) {
-        return Ok(Received::default());
+        return Ok(Received::default().unread(Some("JSON, where Twilio reports in forms")));
     }
     // A number may be set up to call with GET: then the fields are in the query.
     let fields = if callback.body.is_empty() { callback.query.clone() } else { form::pairs(&callback.body) };
     if field(&fields, "MessageStatus").is_some() {
-        return status(&fields).map(|status| Received::events(status.map(Event::Status).into_iter().collect()));
+        return status(&fields);
     }
     let sid = field(&fields, "MessageSid").or_else(|| field(&fields, "SmsSid"));
     let Some(sid) = sid else {
         return Err(Refused::Malformed("neither a status nor a message: there is no MessageSid".into()));
     };
     let answer = Answer { content_type: "text/xml".into(), body: Bytes::from_static(NO_REPLY.as_bytes()) };
-    Ok(Received { events: inbound(&fields, sid), answer })
+    Ok(Received { answer, ..Received::events(inbound(&fields, sid)) })
 }
 
-/// `None` for a state that says no more than the answer to the request did.
-fn status(fields: &[(String, String)]) -> Result<Option<Status>, Refused> {
+/// No event for a state that says no more than the answer to the request did.
+fn status(fields: &[(String, String)]) -> Result<Received, Refused> {
     let word = field(fields, "MessageStatus").unwrap_or_default();
     let state = match word {
         "sent" | "partially_delivered" => State::Sent,
         "delivered" => State::Delivered,
         "read" => State::Read,
         "failed" | "undelivered" | "canceled" => errors::failed(word, field(fields, "ErrorCode")),
-        // accepted, scheduled, queued, sending, receiving, received, and what is still to be invented.
-        _ => return Ok(None),
+        "accepted" | "scheduled" | "queued" | "sending" | "receiving" | "received" => return Ok(Received::default()),
+        _ => return Ok(Received::default().unread(Some("a MessageStatus that is not known"))),
     };
     let sid = field(fields, "MessageSid").or_else(|| field(fields, "SmsSid"));
     let sid = sid.ok_or_else(|| Refused::Malformed("a status without a MessageSid".into()))?;
     // The only time that comes, RawDlrDoneDate, has no zone.
-    Ok(Some(Status { message_id: sid.to_owned(), reference: None, state, at: None }))
+    let status = Status { message_id: sid.to_owned(), reference: None, state, at: None };
+    Ok(Received::events(vec![Event::Status(status)]))
 }
 
 /// Nothing for what no person's number sent. What Twilio took for STOP is said beside the text, whatever its words.

@@ -21,11 +21,14 @@ pub(super) fn receive(keys: &Keys, callback: &Callback) -> Result<Received, Refu
     }
     let parameters = parameters(callback)?;
     keys.verify(&parameters, callback.received_at)?;
-    let event = match field(&parameters, "status") {
+    let status = field(&parameters, "status");
+    let event = match status {
         Some(status) => receipt(&parameters, status)?.map(Event::Status),
         None => inbound(&parameters)?.map(Event::Inbound),
     };
-    Ok(Received::events(event.into_iter().collect()))
+    let unread =
+        (event.is_none() && status.is_some_and(|word| word != "unknown")).then_some("a status that is not known");
+    Ok(Received::events(event.into_iter().collect()).unread(unread))
 }
 
 fn parameters(callback: &Callback) -> Result<Parameters, Refused> {
@@ -45,7 +48,7 @@ fn parameters(callback: &Callback) -> Result<Parameters, Refused> {
     Ok(object.into_iter().map(|(name, value)| (name, text(value))).collect())
 }
 
-/// `None` for `unknown`: the carrier said nothing that means anything.
+/// `None` for `unknown`: the carrier said nothing that means anything; and for words that are not known.
 fn receipt(parameters: &Parameters, status: &str) -> Result<Option<Status>, Refused> {
     let state = match status {
         "accepted" | "buffered" => State::Sent,

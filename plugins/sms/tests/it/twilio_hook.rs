@@ -240,7 +240,8 @@ async fn a_json_body_is_covered_by_its_hash() {
     let double = Twilio::start().await;
     let channel = open("twilio", &double.settings());
     let good = Twilio::signed_json(Twilio::TOKEN, HOOK, &json!({"type": "something new"}));
-    assert_eq!(channel.receive(&good).await.unwrap(), Received::default());
+    let received = channel.receive(&good).await.unwrap();
+    assert!(received.events.is_empty() && received.unread.is_some(), "{received:?}");
     let reserialised = Callback { body: "{ \"type\": \"something new\" }".into(), ..good.clone() };
     unverified(channel.receive(&reserialised).await);
     let unhashed = Callback { query: vec![], ..good };

@@ -33,7 +33,7 @@ pub(crate) fn receive(account: &Account, callback: &Callback) -> Result<Received
     }
     let body: Value = serde_json::from_slice(&callback.body)
         .map_err(|_| Refused::Malformed("the body is not JSON, although Meta signed it".to_owned()))?;
-    Ok(Received::events(ours(account, &body).flat_map(events).collect()))
+    Ok(Received::events(ours(account, &body).flat_map(events).collect()).unread(unread(account, &body)))
 }
 
 /// Meta asks once, when the URL is entered in its dashboard.
@@ -47,10 +47,26 @@ fn verification(account: &Account, callback: &Callback) -> Result<Received, Refu
     match challenge {
         Some(challenge) if mode == Some("subscribe") && account.verify_token.contain(given.as_bytes()) => {
             let body = challenge.to_owned().into();
-            Ok(Received { events: vec![], answer: Answer { content_type: Cow::Borrowed("text/plain"), body } })
+            let answer = Answer { content_type: Cow::Borrowed("text/plain"), body };
+            Ok(Received { answer, ..Received::default() })
         }
         _ => Err(Refused::Unverified("hub.verify_token is not this account's verifyToken".to_owned())),
     }
+}
+
+/// What says nothing to us. Other numbers' events are theirs to understand.
+fn unread(account: &Account, body: &Value) -> Option<&'static str> {
+    let mut changes = list(&body["entry"]).flat_map(|entry| list(&entry["changes"])).peekable();
+    if changes.peek().is_none() {
+        return Some("no list of changes");
+    }
+    if changes.any(|change| change["field"] != "messages") {
+        return Some("a field other than messages");
+    }
+    let known =
+        |told: &Value| matches!(text(&told["status"]), Some("sent" | "delivered" | "read" | "played" | "failed"));
+    let odd = ours(account, body).any(|value| !list(&value["statuses"]).all(known));
+    odd.then_some("a status that is not known")
 }
 
 /// The `value` of each change that concerns our number.

@@ -37,16 +37,24 @@ pub(crate) fn receive(account: &Account, callback: &Callback) -> Result<Received
     if form.get("MessageSid").is_none() {
         return Err(Refused::Malformed("the callback names no MessageSid".to_owned()));
     }
-    let events = if form.get("AccountSid") != Some(&account.sid) {
-        vec![]
-    } else if form.get("MessageStatus").is_some() {
-        status(&form, callback).map(Event::Status).into_iter().collect()
+    let received = if form.get("AccountSid") != Some(&account.sid) {
+        Received::default()
+    } else if let Some(word) = form.get("MessageStatus") {
+        let unread = (!is_known(word)).then_some("a MessageStatus that is not known");
+        Received::events(status(&form, callback).map(Event::Status).into_iter().collect()).unread(unread)
     } else {
-        inbound(account, &form)
+        Received::events(inbound(account, &form))
     };
     // Read as "no reply"; a plain text would be sent to the person.
     let answer = Answer { content_type: Cow::Borrowed("text/xml"), body: "<Response/>".into() };
-    Ok(Received { events, answer })
+    Ok(Received { answer, ..received })
+}
+
+/// Whether a status says something, if only that the message is on its way.
+fn is_known(status: &str) -> bool {
+    const ON_ITS_WAY: [&str; 6] = ["accepted", "scheduled", "queued", "sending", "receiving", "received"];
+    const SAYS_MORE: [&str; 6] = ["sent", "delivered", "read", "failed", "undelivered", "canceled"];
+    ON_ITS_WAY.contains(&status) || SAYS_MORE.contains(&status)
 }
 
 fn status(form: &Form, callback: &Callback) -> Option<Status> {

@@ -1,0 +1,43 @@
+//! Callbacks that were set aside.
+
+use recado::store::unread::{KEPT_FOR, MOST, UnreadRow, expire_any_tenant, insert, list};
+
+use super::*;
+
+fn row(tenant: &str, channel: &str, n: usize) -> UnreadRow {
+    UnreadRow {
+        id: format!("{n:04}"),
+        tenant: tenant.into(),
+        channel: channel.into(),
+        account: "default".into(),
+        problem: "a status that is not known".into(),
+        method: "POST".into(),
+        query: String::new(),
+        content_type: "text/plain".into(),
+        body: format!("number {n}"),
+        bytes: n,
+        received_at: later(n as i64),
+    }
+}
+
+on_each_db!(of_each_tenants_channel_the_newest_are_kept_for_a_while, async |db: &Db| {
+    let mut conn = db.connect().await.unwrap();
+    for (tenant, channel) in [("a", "sms"), ("a", "email"), ("b", "sms")] {
+        insert(&mut conn, &row(tenant, channel, 1)).await.unwrap();
+    }
+    for n in 2..=MOST + 3 {
+        insert(&mut conn, &row("a", "sms", n)).await.unwrap();
+    }
+    let ids = async |tenant: &str, channel: &str, before: Option<&str>, now| {
+        let rows = list(&db.pool, &tenant.into(), channel, before, 1000, now).await.unwrap();
+        rows.into_iter().map(|row| row.bytes).collect::<Vec<_>>()
+    };
+    assert_eq!(ids("a", "sms", None, later(0)).await, (4..=MOST + 3).rev().collect::<Vec<_>>());
+    assert_eq!(ids("a", "sms", Some("0006"), later(0)).await, [5, 4]);
+    assert_eq!((ids("a", "email", None, later(0)).await, ids("b", "sms", None, later(0)).await), (vec![1], vec![1]));
+    let after = later(6).plus(KEPT_FOR);
+    assert_eq!(ids("a", "sms", Some("0008"), after).await, [7, 6], "the rest is too old to be shown");
+    expire_any_tenant(&db.pool, after).await.unwrap();
+    assert_eq!(ids("a", "sms", Some("0008"), later(0)).await, [7, 6], "and gone");
+    assert_eq!(ids("b", "sms", None, later(0)).await, Vec::<usize>::new());
+});
