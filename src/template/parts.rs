@@ -344,10 +344,6 @@ impl Part {
         matches!(self.kind.as_str(), "email.html" | "email.mjml")
     }
 
-    pub fn source(&self) -> &str {
-        &self.source
-    }
-
     fn label(&self) -> String {
         if self.locale.is_empty() { self.kind.clone() } else { format!("{}.{}", self.kind, self.locale) }
     }

@@ -240,7 +240,7 @@ impl Preview {
                 detail: explain(&output, cost),
             });
         }
-        if part.is_html() && ["{{{", "{{&", "{{~{", "{{~&"].iter().any(|raw| part.source().contains(raw)) {
+        if part.is_html() && template.compiled(part).is_ok_and(|compiled| compiled.needs.unescaped) {
             let detail = "it writes values into the HTML as they are: whoever fills the data can put markup there";
             self.warnings.push(Warning { part: part.kind.clone(), code: "unescaped_html", detail: detail.to_owned() });
         }
