@@ -301,7 +301,7 @@ impl Template {
         }
         tree.name = Some(format!("{}/{}", self.name, part.label()));
         if !self.home.is_trusted() {
-            meter::instrument(&mut tree, part.is_html());
+            meter::instrument(&mut tree);
         }
         Ok(Compiled { tree, needs, registry: included.registry() })
     }
