@@ -147,7 +147,7 @@ mod tests {
             ("Ana López", "Ana López", "Ana López", "Ana López"),
             ("*Ana* ~x~ `y`", "\\*Ana\\* \\~x\\~ \\`y\\`", "∗Ana∗ ∼x∼ ˋyˋ", "∗Ana∗ ∼x∼ ˋyˋ"),
             ("ana_lopez _x_", "ana_lopez \\_x\\_", "ana_lopez ˍxˍ", "ana_lopez ˍxˍ"),
-            ("[a](b) <c>", "\\[a\\](b) \\<c\\>", "[a](b) <c>", "[a]\u{2060}(b) <\u{2060}c>"),
+            ("a [b](c) <d>", "a \\[b\\](c) \\<d\\>", "a [b](c) <d>", "a [b]\u{2060}(c) <\u{2060}d>"),
             (
                 "- a\n1. b\n> c",
                 "\\- a\n1\\. b\n\\> c",
