@@ -9,7 +9,8 @@ use super::{Change, Contact, How};
 use crate::clock::Timestamp;
 use crate::error::Fault;
 use crate::ids::{ContactId, TenantId};
-use crate::store::contacts::{self, By, Found, Key, Mark};
+use crate::store::contacts::{self, By, Found, Key};
+use crate::store::imports::Mark;
 use crate::store::{Engine, StoreResult, consents, tenants};
 
 /// A change on its way to the store.

@@ -7,6 +7,7 @@ use serde::Serialize;
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AnyExecutor, AssertSqlSafe, Row, query};
 
+use super::imports::{Mark, Marked};
 use super::{Engine, PerEngine, Statement, StoreResult, json_column, like_pattern, to_json};
 use crate::clock::Timestamp;
 use crate::contact::{Consent, Contact, Figures, Preferences};
@@ -20,10 +21,10 @@ const COLUMNS: &str = "c.contact_id, c.external_id, c.name, c.phone, c.email, c.
 /// the next; only a row whose next appointment has begun since (or that is asked about the past) costs two look-ups.
 pub(super) fn last_and_next(now: &str) -> String {
     let [last, next] = look_up_last_and_next("c.tenant_id", "c.contact_id", now);
-    let passed = format!("c.next_at <= {now} or c.last_at > {now}");
+    let passed = format!("f.next_at <= {now} or f.last_at > {now}");
     format!(
-        "case when {passed} then {last} else c.last_at end as last_at, \
-         case when {passed} then {next} else c.next_at end as next_at"
+        "case when {passed} then {last} else f.last_at end as last_at, \
+         case when {passed} then {next} else f.next_at end as next_at"
     )
 }
 
@@ -43,7 +44,12 @@ pub(super) fn look_up_last_and_next(tenant: &str, contact: &str, now: &str) -> [
 }
 
 /// The counts are kept as they are.
-const COUNTS: &str = "c.appointments, c.completed, c.cancelled, c.no_shows";
+pub(super) const COUNTS: &str = "coalesce(f.appointments, 0) as appointments, coalesce(f.completed, 0) as completed, \
+    coalesce(f.cancelled, 0) as cancelled, coalesce(f.no_shows, 0) as no_shows";
+
+/// Beside contacts `c`: their figures.
+pub(super) const WITH_FIGURES: &str =
+    "left join contact_figures f on f.tenant_id = c.tenant_id and f.contact_id = c.contact_id";
 
 fn read(row: &AnyRow) -> StoreResult<Contact> {
     Ok(Contact {
@@ -92,7 +98,7 @@ pub async fn find(
     static SQL: OnceLock<Statement> = OnceLock::new();
     let sql = SQL.get_or_init(|| {
         Statement::new(format!(
-            "select {COLUMNS}, {COUNTS}, {} from contacts c where c.tenant_id = $1 \
+            "select {COLUMNS}, {COUNTS}, {} from contacts c {WITH_FIGURES} where c.tenant_id = $1 \
              and (c.contact_id = $3 or c.external_id = $3) order by case when c.contact_id = $3 then 0 else 1 end limit 1",
             last_and_next("$2")
         ))
@@ -129,8 +135,8 @@ pub async fn list(
     let email = "c.email is not null and lower(c.email) = $5";
     let make = |phone: &str, email: &str| {
         Statement::new(format!(
-            "select {COLUMNS}, {COUNTS}, {} from contacts c where c.tenant_id = $1 and ($3 is null or c.contact_id < $3) \
-             and ({phone}) and ({email}) and ($6 is null or c.search like $6 escape '\\') and c.erased_at is null \
+            "select {COLUMNS}, {COUNTS}, {} from contacts c {WITH_FIGURES} \
+             where c.tenant_id = $1 and ($3 is null or c.contact_id < $3) and ({phone}) and ({email}) and ($6 is null or c.search like $6 escape '\\') and c.erased_at is null \
              order by c.contact_id desc limit $7",
             last_and_next("$2")
         ))
@@ -170,7 +176,8 @@ pub async fn listed(
     let sql = SQL.get(engine, || {
         format!(
             "with v as materialized (select $3 as t, id from {}) select {COLUMNS}, {COUNTS}, {} \
-             from v cross join contacts c where c.tenant_id = v.t and c.contact_id = v.id and c.erased_at is null",
+             from v cross join contacts c {WITH_FIGURES} \
+             where c.tenant_id = v.t and c.contact_id = v.id and c.erased_at is null",
             engine.rows("id text"),
             last_and_next("$2")
         )
@@ -199,13 +206,6 @@ pub enum By {
     ExternalId,
     Phone,
     Email,
-}
-
-/// Which import wrote a row last, and from which line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Mark {
-    pub import: i64,
-    pub line: i64,
 }
 
 #[derive(Debug, Clone)]
@@ -248,15 +248,12 @@ pub async fn lookup(
     let rows = query(sql).bind(to_json(&keys)).bind(tenant.as_str()).fetch_all(db).await?;
     rows.iter()
         .map(|row| {
-            let import: Option<i64> = row.try_get("import_mark")?;
-            let line: Option<i64> = row.try_get("import_line")?;
             let by = match row.try_get::<i64, _>("found_by")? {
                 0 => By::ExternalId,
                 1 => By::Phone,
                 _ => By::Email,
             };
-            let mark = import.zip(line).map(|(import, line)| Mark { import, line });
-            Ok(Found { n: row.try_get("n")?, by, contact: read(row)?, mark })
+            Ok(Found { n: row.try_get("n")?, by, contact: read(row)?, mark: Mark::read(row)? })
         })
         .collect()
 }
@@ -423,27 +420,8 @@ pub async fn touch(
     import: i64,
     contacts: &[(Contact, i64)],
 ) -> StoreResult<()> {
-    #[derive(Serialize)]
-    struct Touched<'a> {
-        id: &'a str,
-        ml: i64,
-    }
-    static SQL: PerEngine = PerEngine::new();
-    if contacts.is_empty() {
-        return Ok(());
-    }
-    let sql = SQL.get(engine, || {
-        format!(
-            "with v as materialized (select $2 as t, id, ml from {}) \
-             update contacts set import_mark = $3, import_line = v.ml \
-             from v where contacts.tenant_id = v.t and contacts.contact_id = v.id",
-            engine.rows("id text, ml bigint")
-        )
-    });
-    let rows = contacts.iter().map(|(c, line)| Touched { id: c.id.as_str(), ml: *line });
-    let rows: Vec<Touched<'_>> = rows.collect();
-    query(sql).bind(to_json(&rows)).bind(tenant.as_str()).bind(import).execute(db).await?;
-    Ok(())
+    static MARKED: Marked = Marked::new("contacts", "contact_id");
+    MARKED.touch(db, engine, tenant, import, contacts.iter().map(|(c, line)| (c.id.as_str(), *line))).await
 }
 
 /// Whether the tenant knows anybody.
