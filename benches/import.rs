@@ -26,7 +26,7 @@ use axum::body::{Body, Bytes, to_bytes};
 use axum::http::{Method, Request};
 use recado::app::App;
 use recado::config::Config;
-use recado::store::{Db, Engine};
+use recado::store::Db;
 use serde_json::{Value, json};
 use sqlx::AssertSqlSafe;
 use tower::ServiceExt;
@@ -35,7 +35,7 @@ use store::TestStore;
 
 const OPERATOR_KEY: &str = "operator-key-of-the-benchmark";
 /// Rows a commit, as the import has them.
-const COMMIT: usize = 1000;
+const COMMIT: usize = 2000;
 
 fn main() {
     // Cargo adds a `--bench` of its own.
@@ -207,13 +207,7 @@ async fn insert_bare(db: &Db, ready: Ready, count: usize, indexed: bool) -> f64 
     let Ready { table: original, columns, row } = ready;
     let table = format!("bare_{}", uuid::Uuid::new_v4().simple());
     let names: Vec<&str> = columns.split(", ").filter_map(|c| c.split_whitespace().next()).collect();
-    let from = match db.engine {
-        Engine::Postgres => format!("json_to_recordset($1::json) as v({columns})"),
-        Engine::Sqlite => {
-            let fields: Vec<String> = names.iter().map(|name| format!("value ->> '{name}' as {name}")).collect();
-            format!("(select {} from json_each($1)) as v", fields.join(", "))
-        }
-    };
+    let from = db.engine.rows(columns);
     let mut conn = db.connect().await.unwrap();
     let schema = include_str!("../migrations/0004_contacts.sql");
     let schema = schema.lines().map(|line| line.split("--").next().unwrap()).collect::<Vec<_>>().join(" ");
