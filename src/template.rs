@@ -98,8 +98,8 @@ impl<'a> Parts<'a> {
 
     /// The same place and time, for another channel.
     fn like(self, other: Parts<'a>) -> Self {
-        let Parts { fallback, formatting, .. } = other;
-        Self { fallback, formatting, ..self.at(other.now, other.zone, other.country) }
+        let Parts { formatting, fallback, .. } = other;
+        Self { formatting, fallback, ..self.at(other.now, other.zone, other.country) }
     }
 
     /// The zone and country of the branch it is for.

@@ -64,7 +64,7 @@ pub async fn fill(db: Db, count: i64) {
     tenants::insert(&mut conn, &tenant, "Salón", &settings(), now().at).await.unwrap();
     let indexes = without_indexes(&mut conn, db.engine).await;
     run(&mut conn, &contacts(db.engine, count)).await;
-    run(&mut conn, &figures(db.engine, count)).await;
+    run(&mut conn, &contact_figures(db.engine, count)).await;
     run(&mut conn, &appointments(db.engine, count)).await;
     for index in indexes {
         run(&mut conn, &index).await;
@@ -173,7 +173,7 @@ fn contacts(engine: Engine, count: i64) -> String {
     )
 }
 
-fn figures(engine: Engine, count: i64) -> String {
+fn contact_figures(engine: Engine, count: i64) -> String {
     let (now, last, id, people) = (now().at.0, last_at(), contact_id(engine), numbers(engine, "n", count));
     format!(
         "insert into contact_figures (tenant_id, contact_id, appointments, completed, cancelled, no_shows, last_at, next_at) \

@@ -58,15 +58,12 @@ impl Writer {
     /// A line's beginning that would make it a heading, a quotation, an item, a rule or code.
     fn begin_line(&mut self, marker: &str) {
         let sign = marker.chars().last().filter(char::is_ascii_punctuation);
-        match (self.formatting, sign) {
-            (Formatting::Markdown, Some(sign)) => {
-                self.out.push_str(&marker[..marker.len() - 1]);
-                self.out.extend(['\\', sign]);
-            }
-            _ => {
-                self.out.push(JOINER);
-                self.out.push_str(marker);
-            }
+        if let (Formatting::Markdown, Some(sign)) = (self.formatting, sign) {
+            self.out.push_str(&marker[..marker.len() - 1]);
+            self.out.extend(['\\', sign]);
+        } else {
+            self.out.push(JOINER);
+            self.out.push_str(marker);
         }
     }
 
