@@ -1,5 +1,6 @@
 -- Stored people. Phones are kept in the one spelling all their aliases are brought to, so that an index on them finds
--- the person whatever spelling came.
+-- the person whatever spelling came; the figures of their appointments are kept here, in the same transaction as the
+-- appointment, so that a segment reads one row per person.
 create table contacts (
     tenant_id text not null,
     contact_id text not null,          -- UUIDv7
@@ -13,6 +14,12 @@ create table contacts (
     preferences text not null,         -- JSON
     consents text not null,            -- JSON: what holds now; the history is in `consents`
     search text not null,              -- name, ids and addresses without case and accents
+    appointments bigint not null default 0,
+    completed bigint not null default 0,
+    cancelled bigint not null default 0,
+    no_shows bigint not null default 0,
+    last_at bigint,                    -- of the last and the next appointment as of the last change to any: exact at
+    next_at bigint,                    -- every moment between the two, looked up anew outside
     import_mark bigint,                -- the import that wrote this row last, and its line: a second line for the same
     import_line bigint,                -- person is refused
     created_at bigint not null,
@@ -36,21 +43,6 @@ create table consents (
     source text not null,
     at bigint not null,
     primary key (tenant_id, contact_id, consent_id)
-) /* sqlite: without rowid */;
-
--- What a person's appointments come to, kept in the same transaction as the appointment, so that a segment reads a row
--- per person. Apart from the person, who is ten times as wide and would be written anew with every appointment. Who
--- never had one has no row.
-create table contact_figures (
-    tenant_id text not null,
-    contact_id text not null,
-    appointments bigint not null,
-    completed bigint not null,
-    cancelled bigint not null,
-    no_shows bigint not null,
-    last_at bigint,                    -- of the last and the next appointment as of the last change to any: exact at
-    next_at bigint,                    -- every moment between the two, looked up anew outside
-    primary key (tenant_id, contact_id)
 ) /* sqlite: without rowid */;
 
 create table appointments (

@@ -64,7 +64,6 @@ pub async fn fill(db: Db, count: i64) {
     tenants::insert(&mut conn, &tenant, "Salón", &settings(), now().at).await.unwrap();
     let indexes = without_indexes(&mut conn, db.engine).await;
     run(&mut conn, &contacts(db.engine, count)).await;
-    run(&mut conn, &contact_figures(db.engine, count)).await;
     run(&mut conn, &appointments(db.engine, count)).await;
     for index in indexes {
         run(&mut conn, &index).await;
@@ -72,9 +71,7 @@ pub async fn fill(db: Db, count: i64) {
     // Or the store would do it at a moment of its own, while somebody measures.
     let settled: &[&str] = match db.engine {
         Engine::Sqlite => &[],
-        Engine::Postgres => {
-            &["vacuum analyze contacts", "vacuum analyze contact_figures", "vacuum analyze appointments", "checkpoint"]
-        }
+        Engine::Postgres => &["vacuum analyze contacts", "vacuum analyze appointments", "checkpoint"],
     };
     for statement in settled {
         run(&mut conn, statement).await;
@@ -162,24 +159,17 @@ fn last_at() -> String {
 }
 
 fn contacts(engine: Engine, count: i64) -> String {
-    let (now, id) = (now().at.0, contact_id(engine));
+    let (now, last, id) = (now().at.0, last_at(), contact_id(engine));
     let (month, people) = (padded(engine, "n % 12 + 1", 2), numbers(engine, "n", count));
     format!(
         "insert into contacts (tenant_id, contact_id, external_id, name, phone, email, attributes, preferences, \
-         consents, search, created_at, updated_at) \
+         consents, search, appointments, completed, no_shows, last_at, next_at, created_at, updated_at) \
          select '{TENANT}', {id}, 'c' || n, 'Ana López ' || n, '+52331' || (1000000 + n), 'ana' || n || '@example.com', \
          '{{\"birthday\":\"1990-' || {month} || '-15\",\"favorite\":\"' || case n % 4 when 0 then 'color' else 'corte' end \
-         || '\"}}', '{{}}', '[]', 'ana lopez ' || n, {now}, {now} from {people} as people"
-    )
-}
-
-fn contact_figures(engine: Engine, count: i64) -> String {
-    let (now, last, id, people) = (now().at.0, last_at(), contact_id(engine), numbers(engine, "n", count));
-    format!(
-        "insert into contact_figures (tenant_id, contact_id, appointments, completed, cancelled, no_shows, last_at, next_at) \
-         select '{TENANT}', {id}, n % 21 + case n % 5 when 0 then 1 else 0 end + case n % 10 when 0 then 1 else 0 end, \
-         n % 21, 0, case n % 5 when 0 then 1 else 0 end, case when n % 21 > 0 then {last} end, \
-         case n % 10 when 0 then {now} + {DAY} end from {people} as people where n % 21 > 0 or n % 5 = 0"
+         || '\"}}', '{{}}', '[]', 'ana lopez ' || n, \
+         n % 21 + case n % 5 when 0 then 1 else 0 end + case n % 10 when 0 then 1 else 0 end, n % 21, \
+         case n % 5 when 0 then 1 else 0 end, case when n % 21 > 0 then {last} end, \
+         case n % 10 when 0 then {now} + {DAY} end, {now}, {now} from {people} as people"
     )
 }
 
@@ -205,8 +195,8 @@ async fn check(conn: &mut AnyConnection, count: i64) {
     let held = "a.status not in ('CANCELLED', 'NO_SHOW')";
     let (now, some) = (now().at.0, format!("c.contact_id < '01930000-0000-7000-8000-{:012x}'", count.min(2000)));
     let sql = format!(
-        "select (select cast(sum(appointments) as bigint) from contact_figures) - (select count(*) from appointments), \
-         (select count(*) from contact_figures c where {some} and (c.appointments <> (select count(*) {theirs} 1 = 1) \
+        "select (select cast(sum(appointments) as bigint) from contacts) - (select count(*) from appointments), \
+         (select count(*) from contacts c where {some} and (c.appointments <> (select count(*) {theirs} 1 = 1) \
          or c.completed <> (select count(*) {theirs} a.status = 'COMPLETED') \
          or c.no_shows <> (select count(*) {theirs} a.status = 'NO_SHOW') \
          or coalesce(c.last_at, 0) <> coalesce((select max(a.starts_at) {theirs} a.starts_at <= {now} and {held}), 0) \

@@ -283,9 +283,6 @@ impl Difference {
     }
 }
 
-/// In the place of a time: both are to be looked up. Only where something was taken away, so there is a row already.
-const LOOK_UP: i64 = -1;
-
 #[derive(Serialize)]
 struct Changed<'a> {
     id: &'a str,
@@ -297,6 +294,8 @@ struct Changed<'a> {
     la: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     ne: Option<i64>,
+    /// 1: look the times up.
+    lo: i64,
 }
 
 /// Brings the contacts' figures up to date. To be run after the appointments are written, in the same transaction, for
@@ -315,19 +314,18 @@ pub async fn tally(
     // Counts by difference; times, too, where what is kept holds now and nothing was taken away, else by two look-ups: a
     // walk-in customer with a hundred thousand visits costs what everybody costs.
     let sql = SQL.get(engine, || {
-        let look = format!("excluded.last_at = {LOOK_UP} or f.next_at <= $3 or f.last_at > $3");
-        let [last, next] = look_up_last_and_next("f.tenant_id", "f.contact_id", "$3");
+        let look = "v.lo = 1 or contacts.next_at <= $3 or contacts.last_at > $3";
+        let [last, next] = look_up_last_and_next("v.t", "v.id", "$3");
         format!(
-            "insert into contact_figures as f (tenant_id, contact_id, appointments, completed, cancelled, no_shows, \
-             last_at, next_at) select $2, id, n, co, ca, ns, la, ne from {} where true \
-             on conflict (tenant_id, contact_id) do update set appointments = f.appointments + excluded.appointments, \
-             completed = f.completed + excluded.completed, cancelled = f.cancelled + excluded.cancelled, \
-             no_shows = f.no_shows + excluded.no_shows, \
+            "with v as materialized (select $2 as t, id, n, co, ca, ns, la, ne, lo from {}) \
+             update contacts set appointments = contacts.appointments + v.n, completed = contacts.completed + v.co, \
+             cancelled = contacts.cancelled + v.ca, no_shows = contacts.no_shows + v.ns, \
              last_at = case when {look} then {last} \
-                when f.last_at is null or excluded.last_at > f.last_at then excluded.last_at else f.last_at end, \
+                when contacts.last_at is null or v.la > contacts.last_at then v.la else contacts.last_at end, \
              next_at = case when {look} then {next} \
-                when f.next_at is null or excluded.next_at < f.next_at then excluded.next_at else f.next_at end",
-            engine.rows("id text, n bigint, co bigint, ca bigint, ns bigint, la bigint, ne bigint")
+                when contacts.next_at is null or v.ne < contacts.next_at then v.ne else contacts.next_at end \
+             from v where contacts.tenant_id = v.t and contacts.contact_id = v.id",
+            engine.rows("id text, n bigint, co bigint, ca bigint, ns bigint, la bigint, ne bigint, lo bigint")
         )
     });
     let rows = differences.iter().map(|(id, d)| Changed {
@@ -336,8 +334,9 @@ pub async fn tally(
         co: d.completed,
         ca: d.cancelled,
         ns: d.no_shows,
-        la: if d.less { Some(LOOK_UP) } else { d.last_at.map(|t| t.0) },
+        la: d.last_at.map(|t| t.0),
         ne: d.next_at.map(|t| t.0),
+        lo: i64::from(d.less),
     });
     let rows: Vec<Changed<'_>> = rows.collect();
     query(sql).bind(to_json(&rows)).bind(tenant.as_str()).bind(now.0).execute(db).await?;

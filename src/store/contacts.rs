@@ -21,10 +21,10 @@ const COLUMNS: &str = "c.contact_id, c.external_id, c.name, c.phone, c.email, c.
 /// the next; only a row whose next appointment has begun since (or that is asked about the past) costs two look-ups.
 pub(super) fn last_and_next(now: &str) -> String {
     let [last, next] = look_up_last_and_next("c.tenant_id", "c.contact_id", now);
-    let passed = format!("f.next_at <= {now} or f.last_at > {now}");
+    let passed = format!("c.next_at <= {now} or c.last_at > {now}");
     format!(
-        "case when {passed} then {last} else f.last_at end as last_at, \
-         case when {passed} then {next} else f.next_at end as next_at"
+        "case when {passed} then {last} else c.last_at end as last_at, \
+         case when {passed} then {next} else c.next_at end as next_at"
     )
 }
 
@@ -44,12 +44,7 @@ pub(super) fn look_up_last_and_next(tenant: &str, contact: &str, now: &str) -> [
 }
 
 /// The counts are kept as they are.
-pub(super) const COUNTS: &str = "coalesce(f.appointments, 0) as appointments, coalesce(f.completed, 0) as completed, \
-    coalesce(f.cancelled, 0) as cancelled, coalesce(f.no_shows, 0) as no_shows";
-
-/// Beside contacts `c`: their figures.
-pub(super) const WITH_FIGURES: &str =
-    "left join contact_figures f on f.tenant_id = c.tenant_id and f.contact_id = c.contact_id";
+const COUNTS: &str = "c.appointments, c.completed, c.cancelled, c.no_shows";
 
 fn read(row: &AnyRow) -> StoreResult<Contact> {
     Ok(Contact {
@@ -98,7 +93,7 @@ pub async fn find(
     static SQL: OnceLock<Statement> = OnceLock::new();
     let sql = SQL.get_or_init(|| {
         Statement::new(format!(
-            "select {COLUMNS}, {COUNTS}, {} from contacts c {WITH_FIGURES} where c.tenant_id = $1 \
+            "select {COLUMNS}, {COUNTS}, {} from contacts c where c.tenant_id = $1 \
              and (c.contact_id = $3 or c.external_id = $3) order by case when c.contact_id = $3 then 0 else 1 end limit 1",
             last_and_next("$2")
         ))
@@ -135,8 +130,8 @@ pub async fn list(
     let email = "c.email is not null and lower(c.email) = $5";
     let make = |phone: &str, email: &str| {
         Statement::new(format!(
-            "select {COLUMNS}, {COUNTS}, {} from contacts c {WITH_FIGURES} \
-             where c.tenant_id = $1 and ($3 is null or c.contact_id < $3) and ({phone}) and ({email}) and ($6 is null or c.search like $6 escape '\\') and c.erased_at is null \
+            "select {COLUMNS}, {COUNTS}, {} from contacts c where c.tenant_id = $1 and ($3 is null or c.contact_id < $3) \
+             and ({phone}) and ({email}) and ($6 is null or c.search like $6 escape '\\') and c.erased_at is null \
              order by c.contact_id desc limit $7",
             last_and_next("$2")
         ))
@@ -176,8 +171,7 @@ pub async fn listed(
     let sql = SQL.get(engine, || {
         format!(
             "with v as materialized (select $3 as t, id from {}) select {COLUMNS}, {COUNTS}, {} \
-             from v cross join contacts c {WITH_FIGURES} \
-             where c.tenant_id = v.t and c.contact_id = v.id and c.erased_at is null",
+             from v cross join contacts c where c.tenant_id = v.t and c.contact_id = v.id and c.erased_at is null",
             engine.rows("id text"),
             last_and_next("$2")
         )

@@ -6,7 +6,7 @@ use serde::Serialize;
 use sqlx::any::AnyRow;
 use sqlx::{AnyExecutor, Row, query, query_scalar};
 
-use super::contacts::{COUNTS, WITH_FIGURES, last_and_next};
+use super::contacts::last_and_next;
 use super::{Engine, PerEngine, Statement, StoreResult, to_json};
 use crate::clock::Timestamp;
 use crate::contact::{Facts, Figures};
@@ -27,7 +27,7 @@ impl Reads {
     pub const ALL: Self = Self { times: true, person: true, documents: true };
 
     fn columns(self, now: &str) -> String {
-        let mut columns = format!("c.contact_id, {COUNTS}");
+        let mut columns = "c.contact_id, c.appointments, c.completed, c.cancelled, c.no_shows".to_owned();
         if self.times {
             columns += ", ";
             columns += &last_and_next(now);
@@ -92,9 +92,8 @@ pub async fn stream(
     let which = usize::from(reads.times) | usize::from(reads.person) << 1 | usize::from(reads.documents) << 2;
     let sql = SQL[which].get_or_init(|| {
         Statement::new(format!(
-            // The second bound is for PostgreSQL, which would not think of it.
-            "select {} from contacts c {WITH_FIGURES} and f.contact_id < $2 \
-             where c.tenant_id = $1 and c.contact_id < $2 and c.erased_at is null order by c.contact_id desc limit $3",
+            "select {} from contacts c where c.tenant_id = $1 and c.contact_id < $2 and c.erased_at is null \
+             order by c.contact_id desc limit $3",
             reads.columns("$4")
         ))
     });
@@ -119,7 +118,7 @@ pub async fn facts(
     static SQL: PerEngine = PerEngine::new();
     let sql = SQL.get(engine, || {
         format!(
-            "with v as materialized (select $2 as t, id from {}) select {} from v cross join contacts c {WITH_FIGURES} \
+            "with v as materialized (select $2 as t, id from {}) select {} from v cross join contacts c \
              where c.tenant_id = v.t and c.contact_id = v.id and c.erased_at is null",
             engine.rows("id text"),
             Reads::ALL.columns("$3")

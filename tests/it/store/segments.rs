@@ -12,8 +12,8 @@ async fn person(db: &Db, tenant: &TenantId, name: &str, figures: [i64; 2], last_
     contact.attributes = r#"{"city":"León"}"#.into();
     contacts::insert(&db.pool, db.engine, tenant, None, &[(contact.clone(), 0)], NOW).await.unwrap();
     sqlx::query(
-        "insert into contact_figures (tenant_id, contact_id, appointments, completed, cancelled, no_shows, last_at, next_at) \
-         values ($1, $2, $3, $4, 0, 0, $5, $6)",
+        "update contacts set appointments = $3, completed = $4, last_at = $5, next_at = $6 \
+         where tenant_id = $1 and contact_id = $2",
     )
     .bind(tenant.as_str())
     .bind(contact.id.as_str())
