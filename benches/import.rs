@@ -26,7 +26,7 @@ use axum::body::{Body, Bytes, to_bytes};
 use axum::http::{Method, Request};
 use recado::app::App;
 use recado::config::Config;
-use recado::store::{Db, Engine};
+use recado::store::Db;
 use serde_json::{Value, json};
 use sqlx::AssertSqlSafe;
 use tower::ServiceExt;
@@ -35,7 +35,7 @@ use store::TestStore;
 
 const OPERATOR_KEY: &str = "operator-key-of-the-benchmark";
 /// Rows a commit, as the import has them.
-const COMMIT: usize = 1000;
+const COMMIT: usize = 2000;
 
 fn main() {
     // Cargo adds a `--bench` of its own.
@@ -115,6 +115,17 @@ fn phone(n: usize) -> String {
     format!("+5233{:08}", 10_000_000 + n * 7919 % 80_000_000)
 }
 
+/// Whose the n-th appointment is: they come in no order of the contacts.
+fn client(n: usize, count: usize) -> usize {
+    n * 31 % count
+}
+
+/// In the order in which the contacts were made, as their ids are.
+fn contact_id(n: usize) -> String {
+    let mixed = (n as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 16;
+    format!("0193f0a0-{:04x}-7{:03x}-8000-{mixed:012x}", n >> 12, n & 0xfff)
+}
+
 fn contacts(count: usize) -> Bytes {
     let mut file = String::from("externalId,nombre,teléfono,correo,idioma,cumpleaños,puntos\n");
     for n in 0..count {
@@ -128,7 +139,7 @@ fn contacts(count: usize) -> Bytes {
 fn appointments(count: usize) -> Bytes {
     let mut file = String::from("externalId,contactId,startsAt,status,service,professional\n");
     for n in 0..count {
-        let (client, day) = (n * 31 % count, n % 28 + 1);
+        let (client, day) = (client(n, count), n % 28 + 1);
         writeln!(file, "visit-{n},client-{client},2026-02-{day:02}T10:00:00-06:00,COMPLETED,Manicure,Eva").unwrap();
     }
     file.into()
@@ -157,7 +168,8 @@ fn per_second(count: usize, began: Instant) -> f64 {
 struct Ready {
     table: &'static str,
     columns: &'static str,
-    row: fn(usize) -> Value,
+    /// Of so many.
+    row: fn(usize, usize) -> Value,
 }
 
 const CONTACTS: Ready = Ready {
@@ -165,9 +177,9 @@ const CONTACTS: Ready = Ready {
     columns: "tenant_id text, contact_id text, external_id text, name text, phone text, email text, locale text, \
         attributes text, preferences text, consents text, search text, created_at bigint, updated_at bigint, \
         import_mark bigint, import_line bigint",
-    row: |n| {
+    row: |n, _| {
         let phone = phone(n);
-        json!({"tenant_id": "0193f0a0-0000-7000-8000-000000000000", "contact_id": uuid::Uuid::now_v7().to_string(),
+        json!({"tenant_id": "0193f0a0-0000-7000-8000-000000000000", "contact_id": contact_id(n),
             "external_id": format!("client-{n}"), "name": format!("Ana López García {n}"), "phone": phone,
             "email": format!("ana.lopez.{n}@example.com"), "locale": "es-MX", "preferences": "{}", "consents": "[]",
             "attributes": json!({"cumpleaños": "1990-05-17", "puntos": n.to_string()}).to_string(),
@@ -180,9 +192,11 @@ const APPOINTMENTS: Ready = Ready {
     table: "appointments",
     columns: "tenant_id text, external_id text, contact_id text, starts_at bigint, status text, service text, \
         professional text, attributes text, created_at bigint, updated_at bigint, import_mark bigint, import_line bigint",
-    row: |n| {
+    row: |n, count| {
+        // The days of the file.
+        let starts_at = 1_769_961_600_000 + (n % 28) as i64 * 86_400_000;
         json!({"tenant_id": "0193f0a0-0000-7000-8000-000000000000", "external_id": format!("visit-{n}"),
-            "contact_id": uuid::Uuid::now_v7().to_string(), "starts_at": 1_770_000_000_000_i64, "status": "COMPLETED",
+            "contact_id": contact_id(client(n, count)), "starts_at": starts_at, "status": "COMPLETED",
             "service": "Manicure", "professional": "Eva", "attributes": "{}", "created_at": 1_800_000_000_000_i64,
             "updated_at": 1_800_000_000_000_i64, "import_mark": 7, "import_line": n})
     },
@@ -193,13 +207,7 @@ async fn insert_bare(db: &Db, ready: Ready, count: usize, indexed: bool) -> f64 
     let Ready { table: original, columns, row } = ready;
     let table = format!("bare_{}", uuid::Uuid::new_v4().simple());
     let names: Vec<&str> = columns.split(", ").filter_map(|c| c.split_whitespace().next()).collect();
-    let from = match db.engine {
-        Engine::Postgres => format!("json_to_recordset($1::json) as v({columns})"),
-        Engine::Sqlite => {
-            let fields: Vec<String> = names.iter().map(|name| format!("value ->> '{name}' as {name}")).collect();
-            format!("(select {} from json_each($1)) as v", fields.join(", "))
-        }
-    };
+    let from = db.engine.rows(columns);
     let mut conn = db.connect().await.unwrap();
     let schema = include_str!("../migrations/0004_contacts.sql");
     let schema = schema.lines().map(|line| line.split("--").next().unwrap()).collect::<Vec<_>>().join(" ");
@@ -217,10 +225,9 @@ async fn insert_bare(db: &Db, ready: Ready, count: usize, indexed: bool) -> f64 
         };
         sqlx::query(AssertSqlSafe(sql)).execute(&mut conn).await.unwrap();
     }
-    let batches: Vec<String> = (0..count)
-        .step_by(COMMIT)
-        .map(|from| serde_json::to_string(&(from..count.min(from + COMMIT)).map(row).collect::<Vec<_>>()).unwrap())
-        .collect();
+    let batch = |from: usize| (from..count.min(from + COMMIT)).map(|n| row(n, count)).collect::<Vec<_>>();
+    let batches: Vec<String> =
+        (0..count).step_by(COMMIT).map(|from| serde_json::to_string(&batch(from)).unwrap()).collect();
     let names = names.join(", ");
     let sql = format!("insert into {table} ({names}) select {names} from {from}");
     let began = Instant::now();

@@ -1,4 +1,5 @@
-//! Phones, e-mail addresses and names as people type them, brought to the one spelling that is stored and matched.
+//! Phones, e-mail addresses, names, languages and zones as people type them, brought to the one spelling that is stored
+//! and matched.
 //!
 //! A phone is accepted when its country exists and the number has that country's shape. Whether the range is in use is
 //! not asked: operators open ranges faster than any table follows, and a provider says so anyway.
@@ -112,6 +113,25 @@ pub fn line(text: &str, what: &str, longest: usize) -> Result<String, AddressErr
         return Err(AddressError::new("too_long", format!("{what} must not be longer than {longest} characters")));
     }
     Ok(text.to_owned())
+}
+
+/// A language and optionally more: `es`, `es-MX`, `zh-Hant-TW`.
+pub fn locale(text: &str) -> Result<String, AddressError> {
+    let mut parts = text.split('-');
+    let language =
+        parts.next().is_some_and(|l| (2..=3).contains(&l.len()) && l.bytes().all(|b| b.is_ascii_alphabetic()));
+    if language && parts.all(|p| (2..=8).contains(&p.len()) && p.bytes().all(|b| b.is_ascii_alphanumeric())) {
+        return Ok(text.to_owned());
+    }
+    Err(AddressError::new("locale", "must be a language tag, e.g. es-MX"))
+}
+
+/// A zone by its IANA name.
+pub fn timezone(text: &str) -> Result<String, AddressError> {
+    let known = text.parse::<chrono_tz::Tz>();
+    known
+        .map(|_| text.to_owned())
+        .map_err(|_| AddressError::new("timezone", "must be an IANA zone, e.g. America/Mexico_City"))
 }
 
 /// Control characters, and the two Unicode separators that some programs treat as line ends.

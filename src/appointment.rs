@@ -1,6 +1,6 @@
 //! Appointments as data: what may be said about one, checked, and written so that its contact's figures stay true.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use chrono::{LocalResult, NaiveDateTime, TimeDelta, TimeZone};
 use chrono_tz::Tz;
@@ -337,7 +337,8 @@ async fn find_contacts(
     tenant: &TenantId,
     rows: &[NewAppointment],
 ) -> StoreResult<Vec<Result<ContactId, Fault>>> {
-    let ids: HashSet<&str> =
+    // In the order of the index, so that neighbours are found together.
+    let ids: BTreeSet<&str> =
         rows.iter().filter_map(|r| if let Whose::Id(id) = &r.whose { Some(&**id) } else { None }).collect();
     let ids: Vec<&str> = ids.into_iter().collect();
     let by_id: HashMap<String, ContactId> = match ids.as_slice() {

@@ -15,7 +15,6 @@ use crate::error::{Fault, Result};
 use crate::fold::fold;
 use crate::ids::ContactId;
 use crate::json::{Given, OneOrMany, given, given_object};
-use crate::notify::is_locale;
 use crate::tenant::Tenant;
 
 pub use consent::{Consent, ConsentBody};
@@ -171,14 +170,14 @@ impl ContactBody {
         let name = text(self.name, "/name", &mut faults, address::name);
         let phone = text(self.phone, "/phone", &mut faults, |t| address::phone(t, Some(country)));
         let email = text(self.email, "/email", &mut faults, address::email);
-        let locale = text(self.locale, "/locale", &mut faults, locale);
+        let locale = text(self.locale, "/locale", &mut faults, address::locale);
         let timezone = match self.timezone {
             // Elsewhere an empty text is as good as null; a zone that is none is a mistake.
             Some(Some(zone)) if zone.trim().is_empty() => {
-                faults.push(Fault::new("/timezone", "timezone", NO_ZONE));
+                faults.extend(address::timezone(&zone).err().map(|e| Fault::new("/timezone", e.code, e.detail)));
                 None
             }
-            given => text(given, "/timezone", &mut faults, timezone),
+            given => text(given, "/timezone", &mut faults, address::timezone),
         };
         if let Some(Some(attributes)) = &self.attributes {
             check_attributes(attributes, &mut faults);
@@ -226,18 +225,6 @@ pub(crate) fn text(
     }
 }
 
-fn locale(text: &str) -> Result<String, AddressError> {
-    let refuse = || AddressError { code: "locale", detail: "must be a language tag, e.g. es-MX".into() };
-    is_locale(text).then(|| text.to_owned()).ok_or_else(refuse)
-}
-
-const NO_ZONE: &str = "must be an IANA zone, e.g. America/Mexico_City";
-
-fn timezone(text: &str) -> Result<String, AddressError> {
-    let known = text.parse::<chrono_tz::Tz>();
-    known.map(|_| text.to_owned()).map_err(|_| AddressError { code: "timezone", detail: NO_ZONE.into() })
-}
-
 pub(crate) fn check_attributes(attributes: &Map<String, Value>, faults: &mut Vec<Fault>) {
     let text = crate::store::to_json(attributes);
     if text.len() > LARGEST_ATTRIBUTES {
@@ -255,21 +242,12 @@ fn too_large() -> Fault {
 fn check_preferences(preferences: &Preferences, rules: &Rules<'_>, faults: &mut Vec<Fault>) {
     for (n, channel) in preferences.channels.iter().enumerate() {
         let pointer = format!("/preferences/channels/{n}");
-        if let Some(fault) = unknown_channel(&pointer, channel, rules) {
+        if let Some(fault) = rules.tenant.channels.unless_known(channel, || pointer.clone()) {
             faults.push(fault);
         } else if preferences.channels[..n].contains(channel) {
             faults.push(Fault::new(pointer, "duplicate", format!("{channel} is named twice")));
         }
     }
-}
-
-fn unknown_channel(pointer: &str, channel: &str, rules: &Rules<'_>) -> Option<Fault> {
-    if rules.tenant.channels.has(channel) {
-        return None;
-    }
-    let known = rules.tenant.channels.names();
-    let detail = format!("there is no such channel; there are: {}", known.join(", "));
-    Some(Fault::new(pointer, "unknown_channel", detail))
 }
 
 /// What becomes of fields that were not given.

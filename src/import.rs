@@ -75,8 +75,8 @@ impl Broken {
 /// The longest row. What people know of a person is far shorter.
 const LONGEST_ROW: usize = 64 * 1024;
 /// Rows a transaction: large enough that statements and commits cost little, small enough that nobody else's write
-/// waits long.
-const ROWS: usize = 1000;
+/// waits long and three of them are held easily.
+const ROWS: usize = 2000;
 const BYTES: usize = 1024 * 1024;
 /// So much of a file is read between two looks at whether a batch is full.
 const PIECE: usize = 16 * 1024;

@@ -27,7 +27,6 @@ use crate::tenant::{Account, Tenant};
 use crate::writer::{Accept, Accepted, Fate, IdempotencyKey, QueueFull};
 
 pub use explain::{DryRun, explain};
-pub(crate) use request::is_locale;
 pub use request::{NotifyRequest, To};
 pub use route::{Considered, Person, Wanted, Way, order, route};
 pub use rule::{RouteScript, Ruling};

@@ -2,7 +2,7 @@
 //! no more than two are ever held.
 
 use std::ops::ControlFlow;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use chrono_tz::Tz;
 use utoipa::ToSchema;
@@ -66,11 +66,12 @@ impl Segment {
             let detail = "too many of this tenant's segments run or wait already; try again in a minute";
             Error::refused("rate-limited", detail)
         })?;
-        let (began, now) = (Instant::now(), now(app, tenant));
+        let (began, now) = (app.clock.monotonic(), now(app, tenant));
+        let elapsed = || app.clock.monotonic().saturating_sub(began);
         let mut walk = Walk { now: now.at, last: from, ..Walk::default() };
         let mut batch = self.read(app, &tenant.id, walk.last.as_deref(), now.at).await?;
         while let Some(last) = batch.last() {
-            if began.elapsed() > RUN_TIME {
+            if elapsed() > RUN_TIME {
                 let detail = format!("the run took more than {} s", RUN_TIME.as_secs());
                 return Err(Error::script(&ScriptError::limit(detail), "/name"));
             }
@@ -93,13 +94,13 @@ impl Segment {
                 }
                 if each(person, verdict).is_break() {
                     walk.last = Some(person.facts().id.clone());
-                    return Ok(walk.ended(self, tenant, began));
+                    return Ok(walk.ended(self, tenant, elapsed()));
                 }
             }
             walk.last = Some(last);
         }
         walk.last = None;
-        Ok(walk.ended(self, tenant, began))
+        Ok(walk.ended(self, tenant, elapsed()))
     }
 
     async fn read(&self, app: &App, tenant: &TenantId, after: Option<&str>, now: Timestamp) -> StoreResult<Vec<Facts>> {
@@ -131,7 +132,7 @@ impl Default for Walk {
 }
 
 impl Walk {
-    fn ended(self, segment: &Segment, tenant: &Tenant, began: Instant) -> Self {
+    fn ended(self, segment: &Segment, tenant: &Tenant, elapsed: Duration) -> Self {
         let count = |outcome: &'static str, n: u64| {
             metrics::counter!("recado_script_runs_total", "kind" => "segment", "outcome" => outcome).increment(n);
         };
@@ -143,7 +144,7 @@ impl Walk {
                 "a segment's script failed on some contacts"
             );
         }
-        Self { elapsed: began.elapsed(), ..self }
+        Self { elapsed, ..self }
     }
 }
 

@@ -9,6 +9,7 @@ mod builtin;
 mod engine;
 mod form;
 mod format;
+mod formatting;
 mod found;
 mod markup;
 mod meter;
@@ -24,7 +25,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono_tz::Tz;
-use plugin_api::ApprovedForm;
+use plugin_api::{ApprovedForm, Formatting};
 use serde_json::Value;
 
 use crate::clock::Timestamp;
@@ -50,6 +51,8 @@ pub struct Parts<'a> {
     pub channel: &'a str,
     pub subject: bool,
     pub html: bool,
+    /// What the channel reads as formatting.
+    pub formatting: Option<Formatting>,
     /// The tenant's locale.
     pub fallback: Option<&'a str>,
     pub zone: Tz,
@@ -66,6 +69,7 @@ impl<'a> Parts<'a> {
             channel,
             subject: matches!(channel, "email" | "webhook"),
             html: channel == "email",
+            formatting: None,
             fallback: None,
             zone: Tz::UTC,
             now: Timestamp(0),
@@ -80,6 +84,12 @@ impl<'a> Parts<'a> {
         self
     }
 
+    /// On a channel that reads this as formatting.
+    #[must_use]
+    pub fn formatted(self, formatting: Option<Formatting>) -> Self {
+        Self { formatting, ..self }
+    }
+
     /// In this tenant's turns at the threads.
     #[must_use]
     pub fn for_whom(self, whose: &'a str) -> Self {
@@ -88,7 +98,8 @@ impl<'a> Parts<'a> {
 
     /// The same place and time, for another channel.
     fn like(self, other: Parts<'a>) -> Self {
-        Self { fallback: other.fallback, ..self.at(other.now, other.zone, other.country) }
+        let Parts { formatting, fallback, .. } = other;
+        Self { formatting, fallback, ..self.at(other.now, other.zone, other.country) }
     }
 
     /// The zone and country of the branch it is for.

@@ -97,8 +97,9 @@ impl Tenant {
         let levels = self.levels(branch);
         let zone = levels.timezone(&self.platform).value.parse().unwrap_or_default();
         let country = levels.country(&self.platform).value;
-        let parts = Parts::of(channel).or_locale(levels.locale(&self.platform).value).at(now, zone, country);
-        parts.for_whom(self.id.as_str())
+        let formatting = self.channels.manifest(channel).and_then(|manifest| manifest.formatting);
+        let parts = Parts::of(channel).formatted(formatting).or_locale(levels.locale(&self.platform).value);
+        parts.at(now, zone, country).for_whom(self.id.as_str())
     }
 
     /// The route script of a branch, else the tenant's.

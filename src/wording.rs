@@ -249,12 +249,12 @@ pub async fn preview(app: &App, tenant: &Tenant, request: Request) -> Result<(Pr
         Wanted::Saved(name) => name,
         Wanted::Parts(_) => UNSAVED.to_owned(),
     };
-    let of_channel = tenant.parts("", branch.as_deref(), app.now());
-    let (zone, now) = (of_channel.zone, of_channel.now);
+    let of_channel = tenant.parts(request.channel.as_deref().unwrap_or_default(), branch.as_deref(), app.now());
+    let (zone, now, formatting) = (of_channel.zone, of_channel.now, of_channel.formatting);
     let [fallback, country] = [of_channel.fallback.unwrap_or_default(), of_channel.country].map(str::to_owned);
     let shown = pool::run(tenant.id.as_str(), move || {
         let found = templates.shown(&name, branch.as_deref())?;
-        let parts = Parts::of("").or_locale(&fallback).at(now, zone, &country);
+        let parts = Parts::of("").formatted(formatting).or_locale(&fallback).at(now, zone, &country);
         let locale = request.locale.as_deref().unwrap_or(&fallback);
         let channel = request.channel.as_deref();
         Some(found.preview(Show { locale, channel, data: request.data.as_ref(), parts }))

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Rules, unknown_channel};
+use super::Rules;
 use crate::address;
 use crate::clock::Timestamp;
 use crate::error::Fault;
@@ -53,7 +53,7 @@ impl ConsentBody {
         let before = faults.len();
         let channel = self.channel.unwrap_or_else(|| ALL.to_owned());
         if channel != ALL {
-            faults.extend(unknown_channel(&format!("{pointer}/channel"), &channel, rules));
+            faults.extend(rules.tenant.channels.unless_known(&channel, || format!("{pointer}/channel")));
         }
         let at = self.at.unwrap_or(rules.now);
         if at.0 > rules.now.0 + GRACE_MS || at.0 < 0 {

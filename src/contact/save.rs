@@ -1,7 +1,9 @@
 //! Whom a row is about, and writing it: one contact or a file's batch of them, in the caller's transaction.
 
 use std::collections::{HashMap, HashSet};
+use std::pin::pin;
 
+use futures_util::future::poll_immediate;
 use sha2::{Digest, Sha256};
 use sqlx::AnyConnection;
 
@@ -9,7 +11,8 @@ use super::{Change, Contact, How};
 use crate::clock::Timestamp;
 use crate::error::Fault;
 use crate::ids::{ContactId, TenantId};
-use crate::store::contacts::{self, By, Found, Key, Mark};
+use crate::store::contacts::{self, By, Found, Key};
+use crate::store::imports::Mark;
 use crate::store::{Engine, StoreResult, consents, tenants};
 
 /// A change on its way to the store.
@@ -141,6 +144,36 @@ enum Was {
     TheSame,
 }
 
+/// Rows that are written with one statement of each kind.
+const PART: usize = 500;
+
+/// What is to be written of some rows.
+#[derive(Default)]
+struct Part {
+    new: Vec<(Contact, i64)>,
+    changed: Vec<(Contact, i64)>,
+    same: Vec<(Contact, i64)>,
+    said: Vec<(ContactId, super::Consent)>,
+}
+
+impl Part {
+    async fn write(
+        self,
+        conn: &mut AnyConnection,
+        engine: Engine,
+        tenant: &TenantId,
+        import: Option<i64>,
+        now: Timestamp,
+    ) -> StoreResult<()> {
+        if let Some(import) = import {
+            contacts::touch(&mut *conn, engine, tenant, import, &self.same).await?;
+        }
+        contacts::update(&mut *conn, engine, tenant, import, &self.changed, now).await?;
+        contacts::insert(&mut *conn, engine, tenant, import, &self.new, now).await?;
+        consents::insert(&mut *conn, engine, tenant, &self.said).await
+    }
+}
+
 struct Writer<'a> {
     engine: Engine,
     tenant: &'a TenantId,
@@ -159,21 +192,45 @@ impl Writer<'_> {
             found.entry(one.n).or_default().push(one);
         }
         let mut saved = Vec::with_capacity(run.len());
-        let (mut new, mut changed, mut same) = (Vec::new(), Vec::new(), Vec::new());
-        let mut said = Vec::new();
         // Two rows of a run may still turn out to be one person, one by phone and one by e-mail.
         let mut taken: HashMap<ContactId, i64> = HashMap::new();
-        for (n, row) in run.into_iter().enumerate() {
+        let mut rows = run.into_iter().enumerate().map(|(n, row)| {
             let candidates = found.remove(&(n as i64)).unwrap_or_default();
-            let done = self.settle(row, candidates, &mut taken).map(|Settled { contact, line, was, consents }| {
+            (row, candidates)
+        });
+        let mut next = self.settle_part(&mut rows, &mut taken, &mut saved);
+        while let Some(part) = next {
+            let import = self.import.as_ref().map(|import| import.mark);
+            let mut writing = pin!(part.write(&mut *conn, self.engine, self.tenant, import, self.now));
+            // The store is at work on this part while the next one is settled.
+            let written = poll_immediate(writing.as_mut()).await;
+            next = self.settle_part(&mut rows, &mut taken, &mut saved);
+            match written {
+                Some(written) => written?,
+                None => writing.await?,
+            }
+        }
+        Ok(saved)
+    }
+
+    /// Settles the next rows; none when there are no more.
+    fn settle_part(
+        &mut self,
+        rows: &mut impl Iterator<Item = (Incoming, Vec<Found>)>,
+        taken: &mut HashMap<ContactId, i64>,
+        saved: &mut Vec<Result<Saved, Fault>>,
+    ) -> Option<Part> {
+        let (mut part, before) = (Part::default(), saved.len());
+        for (row, candidates) in rows.take(PART) {
+            let done = self.settle(row, candidates, taken).map(|Settled { contact, line, was, consents }| {
                 let id = contact.id.clone();
-                said.extend(consents.into_iter().map(|consent| (id.clone(), consent)));
+                part.said.extend(consents.into_iter().map(|consent| (id.clone(), consent)));
                 match (&was, &mut self.import) {
-                    (Was::Nobody, _) => new.push((contact, line)),
-                    (Was::Other, _) => changed.push((contact, line)),
+                    (Was::Nobody, _) => part.new.push((contact, line)),
+                    (Was::Other, _) => part.changed.push((contact, line)),
                     (Was::TheSame, Some(import)) => {
                         if !import.remember(id.as_str(), line) {
-                            same.push((contact, line));
+                            part.same.push((contact, line));
                         }
                     }
                     (Was::TheSame, None) => {}
@@ -182,15 +239,7 @@ impl Writer<'_> {
             });
             saved.push(done);
         }
-        let (engine, tenant, now) = (self.engine, self.tenant, self.now);
-        let import = self.import.as_ref().map(|import| import.mark);
-        if let Some(import) = import {
-            contacts::touch(&mut *conn, engine, tenant, import, &same).await?;
-        }
-        contacts::update(&mut *conn, engine, tenant, import, &changed, now).await?;
-        contacts::insert(&mut *conn, engine, tenant, import, &new, now).await?;
-        consents::insert(&mut *conn, self.engine, self.tenant, &said).await?;
-        Ok(saved)
+        (saved.len() > before).then_some(part)
     }
 
     fn settle(

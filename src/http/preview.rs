@@ -15,9 +15,9 @@ use super::auth::Reader;
 use super::body::JsonBody;
 use super::channels::known_branch;
 use super::error::Problem;
+use crate::address;
 use crate::app::App;
 use crate::error::{Error, Fault, Result};
-use crate::notify::is_locale;
 use crate::template::{Shown, Warning, long_titles};
 use crate::wording::{self, Wanted};
 
@@ -82,16 +82,12 @@ pub(super) async fn post(
     let watch = Instant::now();
     let tenant = app.tenants.get(&tenant).await?;
     known_branch(&tenant, request.branch_id.as_deref())?;
-    if let Some(locale) = request.locale.as_deref().filter(|locale| !is_locale(locale)) {
-        return Err(Error::fault("/locale", "locale", format!("{locale:?} is no language tag such as es or es-MX")));
+    if let Some(locale) = &request.locale {
+        address::locale(locale).map_err(|e| Error::fault("/locale", e.code, e.detail))?;
     }
-    if let Some(channel) = request.channel.as_deref().filter(|channel| !tenant.channels.has(channel)) {
-        let known = tenant.channels.names().join(", ");
-        return Err(Error::fault(
-            "/channel",
-            "unknown_channel",
-            format!("there is no {channel:?}; there are: {known}"),
-        ));
+    let unknown = |channel: &String| tenant.channels.unless_known(channel, || "/channel".to_owned());
+    if let Some(fault) = request.channel.as_ref().and_then(unknown) {
+        return Err(Error::Invalid { slug: "validation", faults: vec![fault] });
     }
     let wanted = match (request.template, request.parts) {
         (Some(name), None) => Wanted::Saved(name),

@@ -17,6 +17,7 @@ use super::documents::{self, Rollback, Version};
 use super::error::Problem;
 use super::page::Page;
 use super::room::Room;
+use crate::address;
 use crate::app::App;
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
@@ -251,8 +252,8 @@ pub(super) async fn delete(
 
 fn key<'a>(name: &'a str, query: &'a TemplateQuery, branch: Option<&'a str>) -> Result<Key<'a>> {
     let locale = query.locale.as_deref().unwrap_or_default();
-    if !locale.is_empty() && !crate::notify::is_locale(locale) {
-        return Err(Error::fault("/locale", "locale", "a language tag such as es or es-MX"));
+    if !locale.is_empty() {
+        address::locale(locale).map_err(|e| Error::fault("/locale", e.code, e.detail))?;
     }
     Ok(Key { kind: Kind::Template, branch: branch.unwrap_or_default(), name, locale })
 }

@@ -20,7 +20,6 @@ use crate::clock::Timestamp;
 use crate::error::{Error, Fault, Result};
 use crate::ids::{BranchId, TenantId};
 use crate::json::{Given, given, given_object};
-use crate::notify::is_locale;
 use crate::plugins::Catalog;
 use crate::retry::OnUnknown;
 use crate::settings::{Caps, QuietHours, TenantSettings};
@@ -310,11 +309,12 @@ fn name(given: &str) -> Result<String> {
 fn check(channels: &Catalog, settings: &TenantSettings) -> Result<()> {
     let mut faults = Vec::new();
     let mut add = |pointer: &str, code: &'static str, detail: String| faults.push(Fault::new(pointer, code, detail));
-    if let Some(locale) = settings.locale.as_deref().filter(|l| !is_locale(l)) {
-        add("/locale", "locale", format!("{locale:?} is not a language tag, e.g. es-MX"));
-    }
-    if let Some(zone) = settings.timezone.as_deref().filter(|z| z.parse::<chrono_tz::Tz>().is_err()) {
-        add("/timezone", "timezone", format!("{zone:?} is not an IANA zone, e.g. America/Mexico_City"));
+    let locale = settings.locale.as_deref().map(|locale| ("/locale", address::locale(locale)));
+    let zone = settings.timezone.as_deref().map(|zone| ("/timezone", address::timezone(zone)));
+    for (pointer, checked) in [locale, zone].into_iter().flatten() {
+        if let Err(e) = checked {
+            add(pointer, e.code, e.detail);
+        }
     }
     let is_country = |c: &str| c.len() == 2 && c.bytes().all(|b| b.is_ascii_uppercase());
     if settings.country.as_deref().is_some_and(|c| !is_country(c)) {
@@ -330,19 +330,15 @@ fn check(channels: &Catalog, settings: &TenantSettings) -> Result<()> {
             add(&format!("/allowedSenders/{n}"), e.code, e.detail);
         }
     }
-    for (n, channel) in settings.channel_order.iter().flatten().enumerate() {
-        if !channels.has(channel) {
-            let known = channels.names();
-            let detail = format!("there is no such channel; there are: {}", known.join(", "));
-            add(&format!("/channelOrder/{n}"), "unknown_channel", detail);
-        }
-    }
     if let Some(quiet) = &settings.quiet_hours {
         for (field, text) in [("start", &quiet.start), ("end", &quiet.end)] {
             if chrono::NaiveTime::parse_from_str(text, "%H:%M").is_err() {
                 add(&format!("/quietHours/{field}"), "timestamp", "must be HH:MM".into());
             }
         }
+    }
+    for (n, channel) in settings.channel_order.iter().flatten().enumerate() {
+        faults.extend(channels.unless_known(channel, || format!("/channelOrder/{n}")));
     }
     if faults.is_empty() { Ok(()) } else { Err(Error::Invalid { slug: "validation", faults }) }
 }

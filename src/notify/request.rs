@@ -302,15 +302,8 @@ fn channels(tenant: &Tenant, r: &NotifyRequest, faults: &mut Faults) -> Option<V
         (None, None) => return None,
     };
     for (n, channel) in named.iter().enumerate() {
-        if !tenant.channels.has(channel) {
-            let known = tenant.channels.names();
-            let pointer = if r.channels.is_some() { format!("{pointer}/{n}") } else { pointer.to_owned() };
-            faults.add(
-                pointer,
-                "unknown_channel",
-                format!("there is no such channel; there are: {}", known.join(", ")),
-            );
-        }
+        let pointer = || if r.channels.is_some() { format!("{pointer}/{n}") } else { pointer.to_owned() };
+        faults.0.extend(tenant.channels.unless_known(channel, pointer));
     }
     Some(named.to_vec())
 }
@@ -512,28 +505,18 @@ fn recipients(
             }
         }
         if let Some(locale) = to.locale {
-            if is_locale(&locale) {
-                recipient.locale = Some(locale);
-            } else {
-                faults.add(format!("{pointer}/locale"), "locale", "must be a language tag, e.g. es-MX");
+            match address::locale(&locale) {
+                Ok(locale) => recipient.locale = Some(locale),
+                Err(e) => faults.address(format!("{pointer}/locale"), e),
             }
         }
         if let Some(zone) = to.timezone {
-            if zone.parse::<chrono_tz::Tz>().is_ok() {
-                recipient.timezone = Some(zone);
-            } else {
-                faults.add(format!("{pointer}/timezone"), "timezone", "must be an IANA zone, e.g. America/Mexico_City");
+            match address::timezone(&zone) {
+                Ok(zone) => recipient.timezone = Some(zone),
+                Err(e) => faults.address(format!("{pointer}/timezone"), e),
             }
         }
         recipient
     });
     (checked.collect(), is_list)
-}
-
-/// A language and optionally more: `es`, `es-MX`, `zh-Hant-TW`.
-pub(crate) fn is_locale(text: &str) -> bool {
-    let mut parts = text.split('-');
-    let language =
-        parts.next().is_some_and(|l| (2..=3).contains(&l.len()) && l.bytes().all(|b| b.is_ascii_alphabetic()));
-    language && parts.all(|p| (2..=8).contains(&p.len()) && p.bytes().all(|b| b.is_ascii_alphanumeric()))
 }

@@ -7,6 +7,7 @@ use plugin_api::{AddressKind, Channel, Host, Manifest, Provider, Settings, Setti
 
 use super::upload::Texts;
 use super::{Entry, Registry, SANDBOX, Supplied, sandbox};
+use crate::error::Fault;
 use crate::store::documents::Document;
 
 pub struct Catalog {
@@ -52,6 +53,12 @@ impl Catalog {
 
     pub fn has(&self, channel: &str) -> bool {
         self.shared.has(channel) || self.own.contains_key(channel)
+    }
+
+    /// What is wrong with this name at `pointer`, when no channel has it.
+    pub fn unless_known(&self, channel: &str, pointer: impl FnOnce() -> String) -> Option<Fault> {
+        let detail = || format!("there is no such channel; there are: {}", self.names().join(", "));
+        (!self.has(channel)).then(|| Fault::new(pointer(), "unknown_channel", detail()))
     }
 
     /// Only this tenant has it.

@@ -6,7 +6,8 @@ use serde::Serialize;
 use sqlx::any::AnyRow;
 use sqlx::{AnyExecutor, AssertSqlSafe, Row, query};
 
-use super::contacts::{Mark, look_up_last_and_next};
+use super::contacts::look_up_last_and_next;
+use super::imports::{Mark, Marked};
 use super::{Engine, PerEngine, StoreResult, to_json};
 use crate::appointment::{Appointment, AppointmentStatus};
 use crate::clock::Timestamp;
@@ -115,11 +116,8 @@ pub async fn before(
     let rows = query(sql).bind(to_json(&asked)).bind(tenant.as_str()).fetch_all(db).await?;
     rows.iter()
         .map(|row| {
-            let import: Option<i64> = row.try_get("import_mark")?;
-            let line: Option<i64> = row.try_get("import_line")?;
             let appointment = read(row)?;
-            let mark = import.zip(line).map(|(import, line)| Mark { import, line });
-            Ok((appointment.external_id.clone(), Before { appointment, mark }))
+            Ok((appointment.external_id.clone(), Before { appointment, mark: Mark::read(row)? }))
         })
         .collect()
 }
@@ -229,27 +227,8 @@ pub async fn touch(
     import: i64,
     appointments: &[(Appointment, i64)],
 ) -> StoreResult<()> {
-    #[derive(Serialize)]
-    struct Touched<'a> {
-        x: &'a str,
-        ml: i64,
-    }
-    static SQL: PerEngine = PerEngine::new();
-    if appointments.is_empty() {
-        return Ok(());
-    }
-    let sql = SQL.get(engine, || {
-        format!(
-            "with v as materialized (select $2 as t, x, ml from {}) \
-             update appointments set import_mark = $3, import_line = v.ml \
-             from v where appointments.tenant_id = v.t and appointments.external_id = v.x",
-            engine.rows("x text, ml bigint")
-        )
-    });
-    let rows = appointments.iter().map(|(a, line)| Touched { x: &a.external_id, ml: *line });
-    let rows: Vec<Touched<'_>> = rows.collect();
-    query(sql).bind(to_json(&rows)).bind(tenant.as_str()).bind(import).execute(db).await?;
-    Ok(())
+    static MARKED: Marked = Marked::new("appointments", "external_id");
+    MARKED.touch(db, engine, tenant, import, appointments.iter().map(|(a, line)| (&*a.external_id, *line))).await
 }
 
 pub async fn delete(db: impl AnyExecutor<'_>, tenant: &TenantId, external_id: &str) -> StoreResult<bool> {

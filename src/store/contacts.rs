@@ -7,6 +7,7 @@ use serde::Serialize;
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AnyExecutor, AssertSqlSafe, Row, query};
 
+use super::imports::{Mark, Marked};
 use super::{Engine, PerEngine, Statement, StoreResult, json_column, like_pattern, to_json};
 use crate::clock::Timestamp;
 use crate::contact::{Consent, Contact, Figures, Preferences};
@@ -201,13 +202,6 @@ pub enum By {
     Email,
 }
 
-/// Which import wrote a row last, and from which line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Mark {
-    pub import: i64,
-    pub line: i64,
-}
-
 #[derive(Debug, Clone)]
 pub struct Found {
     pub n: i64,
@@ -248,15 +242,12 @@ pub async fn lookup(
     let rows = query(sql).bind(to_json(&keys)).bind(tenant.as_str()).fetch_all(db).await?;
     rows.iter()
         .map(|row| {
-            let import: Option<i64> = row.try_get("import_mark")?;
-            let line: Option<i64> = row.try_get("import_line")?;
             let by = match row.try_get::<i64, _>("found_by")? {
                 0 => By::ExternalId,
                 1 => By::Phone,
                 _ => By::Email,
             };
-            let mark = import.zip(line).map(|(import, line)| Mark { import, line });
-            Ok(Found { n: row.try_get("n")?, by, contact: read(row)?, mark })
+            Ok(Found { n: row.try_get("n")?, by, contact: read(row)?, mark: Mark::read(row)? })
         })
         .collect()
 }
@@ -423,27 +414,8 @@ pub async fn touch(
     import: i64,
     contacts: &[(Contact, i64)],
 ) -> StoreResult<()> {
-    #[derive(Serialize)]
-    struct Touched<'a> {
-        id: &'a str,
-        ml: i64,
-    }
-    static SQL: PerEngine = PerEngine::new();
-    if contacts.is_empty() {
-        return Ok(());
-    }
-    let sql = SQL.get(engine, || {
-        format!(
-            "with v as materialized (select $2 as t, id, ml from {}) \
-             update contacts set import_mark = $3, import_line = v.ml \
-             from v where contacts.tenant_id = v.t and contacts.contact_id = v.id",
-            engine.rows("id text, ml bigint")
-        )
-    });
-    let rows = contacts.iter().map(|(c, line)| Touched { id: c.id.as_str(), ml: *line });
-    let rows: Vec<Touched<'_>> = rows.collect();
-    query(sql).bind(to_json(&rows)).bind(tenant.as_str()).bind(import).execute(db).await?;
-    Ok(())
+    static MARKED: Marked = Marked::new("contacts", "contact_id");
+    MARKED.touch(db, engine, tenant, import, contacts.iter().map(|(c, line)| (c.id.as_str(), *line))).await
 }
 
 /// Whether the tenant knows anybody.

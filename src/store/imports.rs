@@ -1,4 +1,4 @@
-//! Files that were, or are being, taken in.
+//! Files that were, or are being, taken in, and the marks they leave on what they wrote.
 
 use serde::Serialize;
 use sqlx::any::AnyRow;
@@ -8,6 +8,65 @@ use super::{Engine, PerEngine, StoreResult, to_json};
 use crate::clock::Timestamp;
 use crate::error::Fault;
 use crate::ids::{ImportId, TenantId};
+
+/// Which import wrote a row last, and from which line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mark {
+    pub import: i64,
+    pub line: i64,
+}
+
+impl Mark {
+    pub(super) fn read(row: &AnyRow) -> StoreResult<Option<Self>> {
+        let import: Option<i64> = row.try_get("import_mark")?;
+        let line: Option<i64> = row.try_get("import_line")?;
+        Ok(import.zip(line).map(|(import, line)| Self { import, line }))
+    }
+}
+
+/// A table whose rows are marked, and the column they are found by.
+pub(super) struct Marked {
+    pub table: &'static str,
+    pub key: &'static str,
+    pub sql: PerEngine,
+}
+
+impl Marked {
+    pub const fn new(table: &'static str, key: &'static str) -> Self {
+        Self { table, key, sql: PerEngine::new() }
+    }
+
+    /// Says of rows that an import came by them, from which line, and changed nothing.
+    pub async fn touch<'r>(
+        &self,
+        db: impl AnyExecutor<'_>,
+        engine: Engine,
+        tenant: &TenantId,
+        import: i64,
+        rows: impl Iterator<Item = (&'r str, i64)>,
+    ) -> StoreResult<()> {
+        #[derive(Serialize)]
+        struct Touched<'a> {
+            k: &'a str,
+            ml: i64,
+        }
+        let rows: Vec<Touched<'_>> = rows.map(|(k, ml)| Touched { k, ml }).collect();
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let Self { table, key, sql } = self;
+        let sql = sql.get(engine, || {
+            format!(
+                "with v as materialized (select $2 as t, k, ml from {}) \
+                 update {table} set import_mark = $3, import_line = v.ml \
+                 from v where {table}.tenant_id = v.t and {table}.{key} = v.k",
+                engine.rows("k text, ml bigint")
+            )
+        });
+        query(sql).bind(to_json(&rows)).bind(tenant.as_str()).bind(import).execute(db).await?;
+        Ok(())
+    }
+}
 
 /// How far an import is.
 #[derive(Debug, Clone, PartialEq)]

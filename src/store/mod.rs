@@ -142,12 +142,15 @@ impl Db {
     }
 
     /// As [`Db::connect`], for a task whose tables grow under its hands: a plan made for an empty table would serve a
-    /// full one badly, so each batch gets its own.
+    /// full one badly, so each batch gets its own. On SQLite a batch of it touches more pages than others do: people
+    /// come in no order.
     pub async fn connect_for_growing(&self) -> StoreResult<AnyConnection> {
         let mut conn = self.connect().await?;
-        if self.engine == Engine::Postgres {
-            query("set plan_cache_mode = force_custom_plan").execute(&mut conn).await?;
-        }
+        let setting = match self.engine {
+            Engine::Postgres => "set plan_cache_mode = force_custom_plan",
+            Engine::Sqlite => "pragma cache_size = -16384",
+        };
+        query(setting).execute(&mut conn).await?;
         Ok(conn)
     }
 
@@ -275,7 +278,8 @@ impl Engine {
                     .filter_map(|c| c.split_whitespace().next())
                     .map(|name| format!("value ->> '{name}' as {name}"))
                     .collect();
-                format!("(select {} from json_each($1)) as v", fields.join(", "))
+                // As `json_each`, but what each column is taken from is not written as text and parsed anew for it.
+                format!("(select {} from jsonb_each($1)) as v", fields.join(", "))
             }
         }
     }

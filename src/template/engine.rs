@@ -1,4 +1,5 @@
-//! The two Handlebars registries (escaping for HTML, none for text), and the bounded output.
+//! The two Handlebars registries (escaping for HTML, and for what a channel reads as formatting), and the bounded
+//! output.
 
 use std::io;
 use std::sync::LazyLock;
@@ -7,12 +8,12 @@ use handlebars::{Context, Handlebars, Output, RenderContext, RenderError, Render
 
 use super::format::FORMATTERS;
 use super::partials::LAYOUT as LAYOUT_NAME;
-use super::{markup, meter};
+use super::{formatting, markup, meter};
 
-/// Registry for subjects and every plain text: nothing is escaped.
+/// Registry for subjects and every text: values stay as they are, but for the channel's own formatting.
 static TEXT: LazyLock<Handlebars<'static>> = LazyLock::new(|| {
     let mut registry = registry();
-    registry.register_escape_fn(|value| escape(value, handlebars::no_escape));
+    registry.register_escape_fn(|value| escape(value, |value| formatting::plain(value, meter::setting().formatting)));
     registry
 });
 

@@ -76,7 +76,7 @@ impl Form {
         let program = Home::Program;
         needs.push(Needs::of(&tree, &mut Included::new(&program, KIND, &self.locale, false, reading)).map_err(flawed)?);
         if !home.is_trusted() {
-            meter::instrument(&mut tree, false);
+            meter::instrument(&mut tree);
         }
         Ok(Node::Text(Box::new(tree)))
     }

@@ -9,6 +9,7 @@ use handlebars::{
     Context, Handlebars, Helper, HelperDef, JsonRender, JsonTruthy, PathAndJson, RenderContext, RenderError,
     RenderErrorReason, ScopedJson,
 };
+use plugin_api::Formatting;
 use serde_json::Value;
 
 use super::meter;
@@ -20,12 +21,15 @@ pub(super) struct Setting {
     locale: [u8; 16],
     pub zone: Tz,
     pub now: Timestamp,
+    /// What the channel would make of a value's signs.
+    pub formatting: Option<Formatting>,
     /// ISO 3166 alpha-2; zeros when unknown.
     country: [u8; 2],
 }
 
 impl Setting {
-    pub const NONE: Self = Self { locale: [0; 16], zone: Tz::UTC, now: Timestamp(0), country: [0; 2] };
+    pub const NONE: Self =
+        Self { locale: [0; 16], zone: Tz::UTC, now: Timestamp(0), formatting: None, country: [0; 2] };
 
     pub fn new(locale: &str, zone: Tz, now: Timestamp, country: &str) -> Self {
         let mut setting = Self { zone, now, ..Self::NONE }.in_language(locale);
@@ -41,6 +45,10 @@ impl Setting {
         let locale = if locale.len() <= 16 { locale } else { locale.get(..2).unwrap_or_default() };
         self.locale[..locale.len()].copy_from_slice(locale.as_bytes());
         self
+    }
+
+    pub fn formatted(self, formatting: Option<Formatting>) -> Self {
+        Self { formatting, ..self }
     }
 
     fn locale(&self) -> &str {

@@ -101,11 +101,12 @@ impl<'a> Found<'a> {
         let (locale, data) = (locale.to_owned(), data.clone());
         let [channel, country] = [parts.channel, parts.country].map(str::to_owned);
         let fallback = parts.fallback.map(str::to_owned);
-        let Parts { subject, html, zone, now, whose, .. } = parts;
+        let Parts { subject, html, formatting, zone, now, whose, .. } = parts;
         let done = pool::run(whose, move || {
             let found = Found { levels: levels.each_ref().map(Option::as_ref) };
             let fallback = fallback.as_deref();
-            let parts = Parts { channel: &channel, subject, html, fallback, zone, now, country: &country, whose: "" };
+            let (channel, country) = (&*channel, &*country);
+            let parts = Parts { channel, subject, html, formatting, fallback, zone, now, country, whose: "" };
             work(found, &locale, parts, &data)
         });
         done.await.unwrap_or_else(|pool::Panicked| {
@@ -198,7 +199,8 @@ impl<'a> Found<'a> {
         let Some((template, form)) = levels.find_map(|t| Some((t, t.form_in(locale, parts.fallback)?))) else {
             return Ok(None);
         };
-        let _rendering = self.begin(data, setting(locale, parts))?;
+        // Its values are a provider's parameters, not a text.
+        let _rendering = self.begin(data, setting(locale, parts.formatted(None)))?;
         form.render(&template.home, data).map(Some).map_err(|detail| template.form_error(form, detail))
     }
 
@@ -248,8 +250,8 @@ impl<'a> Found<'a> {
     }
 }
 
-fn setting(locale: &str, parts: Parts<'_>) -> Setting {
-    Setting::new(locale, parts.zone, parts.now, parts.country)
+pub(super) fn setting(locale: &str, parts: Parts<'_>) -> Setting {
+    Setting::new(locale, parts.zone, parts.now, parts.country).formatted(parts.formatting)
 }
 
 /// Dates and numbers are written in the language of the words around them, as the reader's region has it when that is

@@ -240,13 +240,13 @@ fn raw(call: &HelperTemplate) -> TemplateElement {
 
 /// Puts counters where a template's turns begin and where values pass by the escape function, and takes out what could
 /// not be counted: the indentation of partials.
-pub(super) fn instrument(tree: &mut Template, html: bool) {
+pub(super) fn instrument(tree: &mut Template) {
     for element in &mut tree.elements {
         match element {
             TemplateElement::HelperBlock(block) => {
                 let turns = block.name.as_name() == Some("each");
                 for inner in [&mut block.template, &mut block.inverse].into_iter().flatten() {
-                    instrument(inner, html);
+                    instrument(inner);
                 }
                 if turns && let Some(body) = &mut block.template {
                     count(body, false);
@@ -255,21 +255,19 @@ pub(super) fn instrument(tree: &mut Template, html: bool) {
             TemplateElement::PartialExpression(partial) | TemplateElement::PartialBlock(partial) => {
                 partial.indent = None;
                 if let Some(body) = &mut partial.template {
-                    instrument(body, html);
+                    instrument(body);
                     count(body, false);
                 }
             }
-            TemplateElement::HtmlExpression(call) if html => *element = raw(call),
-            // The same where nothing is escaped, except that it is counted.
-            TemplateElement::HtmlExpression(call) => *element = TemplateElement::Expression(call.clone()),
+            TemplateElement::HtmlExpression(call) => *element = raw(call),
             _ => {}
         }
     }
 }
 
 /// A partial's own tree: each use of it is a turn.
-pub(super) fn instrument_partial(tree: &mut Template, html: bool) {
-    instrument(tree, html);
+pub(super) fn instrument_partial(tree: &mut Template) {
+    instrument(tree);
     count(tree, true);
 }
 

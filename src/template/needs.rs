@@ -27,6 +27,8 @@ pub(super) struct Needs {
     wants: Vec<Want>,
     /// Top-level names the template reads; `None` when it may read any (`this`, `../x`).
     pub(super) names: Option<Vec<String>>,
+    /// It or one of its partials writes values as they are.
+    pub(super) unescaped: bool,
 }
 
 #[derive(Debug)]
@@ -48,9 +50,10 @@ enum Condition {
 
 impl Needs {
     pub(super) fn of(template: &Template, included: &mut Included<'_>) -> Result<Self, Flaw> {
-        let mut walk = Walk { included, names: Some(Vec::new()), bound: Vec::new(), scoped: 0, depth: 0 };
+        let names = Some(Vec::new());
+        let mut walk = Walk { included, names, unescaped: false, bound: Vec::new(), scoped: 0, depth: 0 };
         let wants = walk.template(template)?;
-        Ok(Self { wants, names: walk.names })
+        Ok(Self { wants, names: walk.names, unescaped: walk.unescaped })
     }
 
     /// Adds every variable it may use, and whether it can't do without.
@@ -124,6 +127,7 @@ fn holds(condition: &Condition, data: &Value) -> Option<bool> {
 struct Walk<'a, 'b> {
     included: &'a mut Included<'b>,
     names: Option<Vec<String>>,
+    unescaped: bool,
     /// Names given to a partial at its call: always there.
     bound: Vec<String>,
     /// Inside `each` and `with`, plain names belong to the item.
@@ -156,6 +160,7 @@ impl Walk<'_, '_> {
                 Err(problem("unescaped_output", format!("{name} would go into the HTML unescaped: {cure}")))
             }
             TemplateElement::Expression(call) | TemplateElement::HtmlExpression(call) => {
+                self.unescaped |= matches!(element, TemplateElement::HtmlExpression(_));
                 let name_only = call.params.is_empty() && call.hash.is_empty();
                 match &call.name {
                     Parameter::Path(path) if name_only && !Self::is_native(&call.name) => {

@@ -174,7 +174,7 @@ impl<'a> Included<'a> {
         let mut registry = engine::registry_for(self.html).clone();
         for (name, tree) in self.trees {
             let mut tree = Arc::unwrap_or_clone(tree);
-            meter::instrument_partial(&mut tree, self.html);
+            meter::instrument_partial(&mut tree);
             registry.register_template(&name, tree);
         }
         Some(Box::new(registry))

@@ -301,7 +301,7 @@ impl Template {
         }
         tree.name = Some(format!("{}/{}", self.name, part.label()));
         if !self.home.is_trusted() {
-            meter::instrument(&mut tree, part.is_html());
+            meter::instrument(&mut tree);
         }
         Ok(Compiled { tree, needs, registry: included.registry() })
     }
@@ -342,10 +342,6 @@ const SUBJECT: usize = 998;
 impl Part {
     pub fn is_html(&self) -> bool {
         matches!(self.kind.as_str(), "email.html" | "email.mjml")
-    }
-
-    pub fn source(&self) -> &str {
-        &self.source
     }
 
     fn label(&self) -> String {

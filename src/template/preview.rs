@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use super::found::{Found, Piece, context, spoken};
+use super::found::{Found, Piece, context, setting, spoken};
 use super::partials::Home;
 use super::{Parts, Rendered, Template, TemplateError, meter};
 use crate::settings::Level;
@@ -100,7 +100,7 @@ impl<'a> Found<'a> {
             preview.warnings.push(Warning { part: String::new(), code: "missing_variable", detail });
             set(&mut data, name, Value::String(format!("[{name}]")));
         }
-        let setting = super::format::Setting::new(show.locale, show.parts.zone, show.parts.now, show.parts.country);
+        let setting = setting(show.locale, show.parts);
         let rendering = match self.begin_bounded(&data, setting) {
             Ok(rendering) => rendering,
             Err(flaw) => {
@@ -112,6 +112,7 @@ impl<'a> Found<'a> {
             meter::in_language(spoken(setting, show.locale, show.parts, piece.part));
             preview.show(*piece, show, &data);
         }
+        meter::in_language(setting.formatted(None));
         self.preview_form(show, &data, &mut preview);
         if let Some(channel) = show.channel
             && preview.flaws.is_empty()
@@ -240,7 +241,7 @@ impl Preview {
                 detail: explain(&output, cost),
             });
         }
-        if part.is_html() && ["{{{", "{{&", "{{~{", "{{~&"].iter().any(|raw| part.source().contains(raw)) {
+        if part.is_html() && template.compiled(part).is_ok_and(|compiled| compiled.needs.unescaped) {
             let detail = "it writes values into the HTML as they are: whoever fills the data can put markup there";
             self.warnings.push(Warning { part: part.kind.clone(), code: "unescaped_html", detail: detail.to_owned() });
         }

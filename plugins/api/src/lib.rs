@@ -28,7 +28,8 @@ use serde::{Deserialize, Serialize};
 
 pub use callback::{Answer, Callback, Event, Inbound, OptOut, Received, Refused, State, Status};
 pub use manifest::{
-    AddressKind, Idempotency, Limits, Manifest, ManifestError, Provider, Setting, SettingKind, Unknown, manifest_faults,
+    AddressKind, Formatting, Idempotency, Limits, Manifest, ManifestError, Provider, Setting, SettingKind, Unknown,
+    manifest_faults,
 };
 pub use outcome::{Failure, Hint, Lookup, Receipt, SendError, quotable};
 pub use secrets::{Secrets, address_and_form, is_hmac};

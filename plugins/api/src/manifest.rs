@@ -21,6 +21,9 @@ pub struct Manifest {
     pub title: String,
     /// Which of a recipient's addresses it needs.
     pub address: AddressKind,
+    /// What it reads as formatting in a text; absent: nothing.
+    #[serde(default)]
+    pub formatting: Option<Formatting>,
     /// For a channel that a script describes: the hosts it may call, `*.example.com` for all below one. Those of its
     /// `url` settings are allowed beside them.
     #[serde(default)]
@@ -28,6 +31,18 @@ pub struct Manifest {
     /// At least one; the first is the default.
     #[serde(rename = "provider")]
     pub providers: Vec<Provider>,
+}
+
+/// How the words of a template may be set off on a channel, and so what may not happen to a value in them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Formatting {
+    /// Markdown, in which a backslash makes a sign plain.
+    Markdown,
+    /// `*bold*`, `_italic_`, `~struck~` and the like; no sign can be made plain.
+    Signs,
+    /// The one or the other, depending on where it goes from there.
+    Either,
 }
 
 /// Which address of a recipient a channel writes to.

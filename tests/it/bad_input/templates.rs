@@ -74,6 +74,12 @@ async fn b63_html_that_is_not_escaped() {
     };
     let shown = one("{{{upper x}}}{{{default y x}}}{{&n}}", json!({"x": "<b>", "n": 1})).await.expect(200);
     assert_eq!(shown["parts"]["email.html"]["output"], "<B><b>1");
+    // Also where it is a partial that writes them, or what a partial includes.
+    door.shop.put("/v1/templates/_bold", &json!({"parts": {"email.html": "<b>{{{x}}}</b>"}})).await.expect(201);
+    door.shop.put("/v1/templates/_around", &json!({"parts": {"email.html": "<i>{{> bold}}</i>"}})).await.expect(201);
+    let shown = one("<p>{{> around}}</p>", json!({"x": "y"})).await.expect(200);
+    assert_eq!(shown["warnings"][0]["code"], "unescaped_html");
+    assert_eq!(one("<p>{{x}}</p>", json!({"x": "y"})).await.expect(200)["warnings"], json!([]));
     // They count in a partial's block as well, also where the partial shows nothing of it.
     door.shop.put("/v1/templates/_quiet", &json!({"parts": {"email.html": "."}})).await.expect(201);
     let block = "{{#> quiet}}{{#each a}}{{{../b}}}{{/each}}{{/quiet}}";

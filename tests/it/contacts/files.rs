@@ -116,23 +116,23 @@ on_each_store!(a_long_file_is_taken_in_batches_and_what_came_before_a_fault_stay
     let row = |n: usize| format!("c-{n},33{:08},x{n}@x.example\n", 10_000_000 + n);
     let head = || vec![Bytes::from("externalId,phone,email\n")];
     let mut chunks = head();
-    chunks.extend((0..1200).map(|n| Bytes::from(row(n))));
+    chunks.extend((0..2200).map(|n| Bytes::from(row(n))));
     chunks.push(Bytes::from("\"open,3312345678,\n"));
     let body = Body::from_stream(stream::iter(chunks.into_iter().map(Ok::<_, std::io::Error>)));
     let answer = import(&shop, "contacts", "text/csv", body).await;
-    let detail = answer.has_fault("csv-invalid", "/lines/1202", "unclosed_quote");
-    assert!(detail.contains("1000 rows before it were taken"), "{detail}");
+    let detail = answer.has_fault("csv-invalid", "/lines/2202", "unclosed_quote");
+    assert!(detail.contains("2000 rows before it were taken"), "{detail}");
     let stopped = shop.get("/v1/imports").await.expect(200)["items"][0].clone();
-    assert_eq!((&stopped["created"], &stopped["line"]), (&json!(1000), &json!(1001)));
+    assert_eq!((&stopped["created"], &stopped["line"]), (&json!(2000), &json!(2001)));
     assert_eq!(stopped["problem"]["code"], "unclosed_quote");
     // Repaired and sent again: nobody is there twice.
-    let file: String = std::iter::once("externalId,phone,email\n".to_owned()).chain((0..1200).map(row)).collect();
+    let file: String = std::iter::once("externalId,phone,email\n".to_owned()).chain((0..2200).map(row)).collect();
     let report = csv(&shop, &file).await;
-    assert_eq!(counts(&report), [200, 1000, 0]);
+    assert_eq!(counts(&report), [200, 2000, 0]);
     // A second line for somebody in an earlier batch is found, too, by whatever it names them.
     let twice = format!("{file}c-3,,\n,3310000004,\n,,X5@x.example\n");
     let report = csv(&shop, &twice).await;
-    assert_eq!(refused(&report), [(1202, "duplicate"), (1203, "duplicate"), (1204, "duplicate")]);
+    assert_eq!(refused(&report), [(2202, "duplicate"), (2203, "duplicate"), (2204, "duplicate")]);
     // The sender goes away.
     let broken = head().into_iter().map(Ok).chain([Err(std::io::Error::other("gone"))]);
     let answer = import(&shop, "contacts", "text/csv", Body::from_stream(stream::iter(broken))).await;

@@ -1,10 +1,13 @@
 //! Segments over people with a known answer.
 
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use futures_util::future::poll_immediate;
 use recado::clock::Timestamp;
+use recado::error::Error;
 use recado::ids::TenantId;
+use recado::segment::Segment;
 
 use super::*;
 
@@ -149,6 +152,32 @@ on_each_store!(one_tenants_runs_are_bounded_and_hold_up_nobody_else, async |app:
         assert!(one.await.is_some());
     }
     assert_eq!(count(&shop, "all").await, json!({"count": 0}));
+});
+
+on_each_store!(a_run_that_takes_too_long_is_ended_between_two_batches, async |app: TestApp| {
+    let shop = app.shop().await;
+    import(&shop, "contacts", (0..1_001).map(|n| json!({"externalId": format!("p{n}")}))).await;
+    let tenant = app.app.tenants.get(&shop.id.as_str().into()).await.unwrap();
+    let segment = Segment::find(&app.app, &tenant.id, "all").await.unwrap();
+    for (seconds, ends) in [(60, true), (61, false)] {
+        let mut asked = 0;
+        let walk = segment.walk(&app.app, &tenant, None, |_, _| {
+            if asked == 0 {
+                app.clock.advance(Duration::from_secs(seconds));
+            }
+            asked += 1;
+            ControlFlow::Continue(())
+        });
+        match walk.await {
+            Ok(walk) => assert_eq!((ends, walk.contacts, walk.elapsed.as_secs()), (true, 1_001, seconds)),
+            Err(Error::Invalid { slug, faults }) => {
+                assert_eq!((ends, slug, &*faults[0].code), (false, "script-limit", "script_limit"));
+                assert!(faults[0].detail.contains("60 s"), "{faults:?}");
+            }
+            Err(other) => panic!("{other}"),
+        }
+        assert_eq!(asked, if ends { 1_001 } else { 1_000 });
+    }
 });
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

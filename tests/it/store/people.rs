@@ -9,7 +9,8 @@ use recado::ids::{ContactId, ImportId};
 use recado::status::Category;
 use recado::store::appointments::{self, Difference};
 use recado::store::caps;
-use recado::store::contacts::{self, By, Filter, Key, Mark};
+use recado::store::contacts::{self, By, Filter, Key};
+use recado::store::imports::Mark;
 use recado::store::imports::{self, ImportRow};
 use recado::store::{begin_alone, commit_alone, consents};
 

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
+use plugin_api::Formatting;
 use proptest::prelude::*;
+use pulldown_cmark::{Event, Options, Parser, Tag};
 use recado::template::{Body, Own, OwnTemplates, Parts, Templates, TenantTemplates};
 use serde_json::{Value, json};
 
@@ -10,6 +12,11 @@ fn tenant(owns: Vec<Own>) -> TenantTemplates {
     let program = Arc::new(Templates::builtin());
     let own = OwnTemplates::of(owns, &program, false);
     TenantTemplates { program, own: Some(Arc::new(own)) }
+}
+
+/// With the one template `t`.
+fn tenant_of(text: &str) -> TenantTemplates {
+    tenant(vec![own("", "t", "", &[("text", text)])])
 }
 
 fn own(branch: &str, name: &str, locale: &str, parts: &[(&str, &str)]) -> Own {
@@ -71,6 +78,64 @@ fn hostile() -> impl Strategy<Value = String> {
     proptest::collection::vec(piece, 0..4).prop_map(|pieces| pieces.concat())
 }
 
+/// Where a value may stand in the text of a chat.
+const TEXTS: [&str; 5] = [
+    "{{v}}",
+    "Hola *{{v}}*, _{{v}}_ ~{{v}}~ `{{v}}`\n{{v}}",
+    "{{v}}{{v}} {{> foot}}",
+    "{{#each many}}{{this}} {{truncate this 9}}\n{{/each}}{{join many}}",
+    "{{default nothing v}}, [{{v}}](https://x.example/) ({{v}})",
+];
+
+fn said_to_format() -> impl Strategy<Value = String> {
+    let piece = prop_oneof![
+        Just("*Ana* **x** _y_ __z__ ~a~ ~~b~~ `c` ```d```".to_owned()),
+        Just("[x](https://y.example) ![x](y) <https://z> <b>x</b>".to_owned()),
+        Just("\n- a\n* b\n+ c\n1. d\n> e\n# f\n---\n***\n===".to_owned()),
+        Just("\n\n    code\n\tcode".to_owned()),
+        Just("\n[a]: https://y.example\n\n[a] [a][a]".to_owned()),
+        Just("a|b\n-|-\nc|d".to_owned()),
+        Just("https://x.example/_a_/*b*?c=~d~".to_owned()),
+        "\\PC{0,12}",
+        "[*_~`<>|#+=.)\\\\(!\\[\\]\\n 1a-]{0,12}",
+    ];
+    proptest::collection::vec(piece, 1..4).prop_map(|pieces| pieces.concat().trim().to_owned())
+}
+
+/// What CommonMark, and what is added to it where people chat, makes of a text beside words; sorted.
+fn formatted(text: &str) -> Vec<String> {
+    let options = Options::ENABLE_STRIKETHROUGH | Options::ENABLE_TABLES | Options::ENABLE_TASKLISTS;
+    let mut found: Vec<String> = Parser::new_ext(text, options)
+        .filter_map(|event| match event {
+            Event::Start(Tag::Paragraph) => None,
+            Event::Start(Tag::Link { .. }) => Some("link".to_owned()),
+            Event::Start(tag) => Some(format!("{tag:?}")),
+            Event::Code(_) | Event::Html(_) | Event::InlineHtml(_) => Some("literal".to_owned()),
+            Event::Rule | Event::TaskListMarker(_) => Some(format!("{event:?}")),
+            _ => None,
+        })
+        .collect();
+    found.sort();
+    found
+}
+
+/// The signs that WhatsApp and Slack may read as formatting.
+fn signs(text: &str) -> usize {
+    let letters: Vec<char> = text.chars().collect();
+    let is_letter = |at: Option<usize>| at.and_then(|at| letters.get(at)).is_some_and(|c| c.is_alphanumeric());
+    let formats = |at: usize| match letters[at] {
+        '*' | '~' | '`' => true,
+        '_' => !(is_letter(at.checked_sub(1)) && is_letter(Some(at + 1))),
+        _ => false,
+    };
+    let lines = text.lines().filter(|line| {
+        let (mark, rest) = line.trim_start().split_once(' ').unwrap_or((line, ""));
+        let number = mark.strip_suffix(['.', ')']).is_some_and(|n| n.bytes().all(|b| b.is_ascii_digit()));
+        line.trim_start().starts_with('>') || (!rest.is_empty() && (number || matches!(mark, "-" | "+" | "#")))
+    });
+    (0..letters.len()).filter(|at| formats(*at)).count() + lines.count()
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
@@ -107,47 +172,84 @@ proptest! {
     }
 
     #[test]
+    fn no_value_formats_a_text(value in said_to_format(), text in 0..TEXTS.len()) {
+        prop_assume!(!value.is_empty());
+        let tenant = tenant(vec![
+            own("", "_foot", "", &[("text", "*{{v}}*")]),
+            own("", "page", "", &[("text", TEXTS[text])]),
+        ]);
+        let found = tenant.find("page", None).unwrap();
+        let say = |value: &str, formatting| {
+            let data = json!({"v": value, "many": [value, value]});
+            found.render_here("es", Parts::of("chat").formatted(Some(formatting)), &data).unwrap().text
+        };
+        for formatting in [Formatting::Markdown, Formatting::Either] {
+            let (said, plain) = (say(&value, formatting), say("x", formatting));
+            let more = formatted(&said).into_iter().find(|one| !formatted(&plain).contains(one));
+            prop_assert_eq!(more, None, "{}", said);
+        }
+        let said = say(&value, Formatting::Signs);
+        prop_assert_eq!(signs(&said), signs(&say("x", Formatting::Signs)), "{}", said);
+        // What is meant to be formatted says so.
+        let meant = tenant_of("{{{v}}}");
+        let parts = Parts::of("chat").formatted(Some(Formatting::Markdown));
+        prop_assert_eq!(meant.find("t", None).unwrap().render_here("es", parts, &json!({"v": "*x*"})).unwrap().text, "*x*");
+    }
+
+    #[test]
     fn the_innermost_level_with_a_fitting_language_holds(
-        there in proptest::collection::btree_set((0..2_usize, 0..5_usize), 0..10),
+        there in proptest::collection::btree_set((0..2_usize, 0..5_usize, 0..3_usize), 0..12),
         asked in 0..6_usize,
         of_branch in any::<bool>(),
+        channel in 0..3_usize,
     ) {
         const LOCALES: [&str; 5] = ["es-MX", "es", "en-GB", "en", ""];
         const ASKED: [&str; 6] = ["es-MX", "es-AR", "es", "en-GB", "en", "fr"];
         const LEVELS: [&str; 2] = ["centro", ""];
-        let owns = there.iter().map(|(level, locale)| {
-            let text = format!("{}/{}", LEVELS[*level], LOCALES[*locale]);
-            own(LEVELS[*level], "welcome", LOCALES[*locale], &[("text", &text)])
+        const KINDS: [&str; 3] = ["text", "sms", "whatsapp"];
+        const CHANNELS: [&str; 3] = ["sms", "whatsapp", "chatwoot"];
+        let words = |level: usize, locale: usize, kind: usize| {
+            format!("{}/{}/{}", LEVELS[level], LOCALES[locale], KINDS[kind])
+        };
+        let owns = (0..LEVELS.len()).flat_map(|level| (0..LOCALES.len()).map(move |locale| (level, locale)));
+        let owns = owns.filter_map(|(level, locale)| {
+            let kinds = (0..KINDS.len()).filter(|kind| there.contains(&(level, locale, *kind)));
+            let parts: Vec<_> = kinds.map(|kind| (KINDS[kind], words(level, locale, kind))).collect();
+            let parts: Vec<_> = parts.iter().map(|(kind, text)| (*kind, text.as_str())).collect();
+            (!parts.is_empty()).then(|| own(LEVELS[level], "welcome", LOCALES[locale], &parts))
         });
         let tenant = tenant(owns.collect());
         let branch = of_branch.then_some("centro");
         let found = tenant.find("welcome", branch).unwrap();
-        let parts = Parts::of("whatsapp").or_locale("es-MX");
+        let channel = CHANNELS[channel];
+        let parts = Parts::of(channel).or_locale("es-MX");
         let text = found.render_here(ASKED[asked], parts, &json!({})).unwrap().text;
         let language = |tag: &'static str| tag.split('-').next().unwrap();
         let tags = [ASKED[asked], language(ASKED[asked]), "es-MX", "es", ""];
         let levels = if of_branch { vec![0, 1] } else { vec![1] };
+        // Within a level the language goes before the channel, and the channel's own part before the general one.
+        let kinds = [KINDS.iter().position(|kind| *kind == channel), Some(0)];
         let expected = levels.into_iter().find_map(|level| {
-            let has = |tag: &&str| LOCALES.iter().position(|l| l == tag).is_some_and(|l| there.contains(&(level, l)));
-            tags.iter().find(|tag| has(tag)).map(|tag| format!("{}/{tag}", LEVELS[level]))
+            tags.iter().find_map(|tag| {
+                let locale = LOCALES.iter().position(|l| l == tag)?;
+                let kind = kinds.into_iter().flatten().find(|kind| there.contains(&(level, locale, *kind)))?;
+                Some(words(level, locale, kind))
+            })
         });
-        match expected {
-            Some(expected) => prop_assert_eq!(text, expected),
-            None => prop_assert!(text.starts_with("👋"), "{}", text),
-        }
+        let shipped = || Templates::builtin().render("welcome", ASKED[asked], parts, &json!({})).unwrap().text;
+        prop_assert_eq!(text, expected.unwrap_or_else(shipped));
     }
 }
 
 #[test]
 fn dates_and_amounts_are_written_as_the_reader_writes_them() {
-    let source = |text: &str| tenant(vec![own("", "t", "", &[("text", text)])]);
     let data = json!({"at": "2026-03-03T16:05:00Z", "n": 1_234_567.891, "m": 1234.5, "one": 1, "many": 1_000_000,
         "items": ["corte", "tinte", "iluminación"], "phone": "+523312345678", "name": "MARÍA DE LA LUZ"});
     let now = recado::clock::Timestamp(1_772_463_600_000); // 2026-03-02T15:00:00Z
     let say = |text: &str, locale: &str, country: &'static str| {
         let zone = "America/Mexico_City".parse().unwrap();
         let parts = Parts::of("chatwoot").or_locale("es-MX").at(now, zone, country);
-        let tenant = source(text);
+        let tenant = tenant_of(text);
         // Words of the tenant's own language are Spanish; these are said to be the reader's.
         let parts = Parts { fallback: Some(locale), ..parts };
         tenant.find("t", None).unwrap().render_here(locale, parts, &data).unwrap().text
@@ -190,7 +292,7 @@ fn dates_and_amounts_are_written_as_the_reader_writes_them() {
     assert_eq!(say("{{phone phone}}", "es-MX", "MX"), "33 1234 5678");
     assert_eq!(say("{{phone phone}}", "es-MX", "AR"), "+52 33 1234 5678");
     // What is no date or number is said, and not sent.
-    let tenant = source("{{date name}}");
+    let tenant = tenant_of("{{date name}}");
     let refused = tenant.find("t", None).unwrap().render_here("es", Parts::of("sms"), &data).unwrap_err();
     assert_eq!((refused.code, refused.detail.contains("is no date")), ("template_data", true), "{refused}");
 }
