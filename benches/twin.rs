@@ -46,7 +46,7 @@ const SECRET: &str = "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
 const CALLERS: usize = 64;
 
 fn main() {
-    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let runtime = recado::runtime::gateway().unwrap();
     if std::env::args().any(|argument| argument == "--receive") {
         return runtime.block_on(receive());
     }
@@ -137,7 +137,7 @@ async fn calls(url: &str, count: usize, rounds: usize) {
         let (mut natives, mut scripts) = (vec![], vec![]);
         for _ in 0..=rounds {
             natives.push(call(&native, callers, count, |task| tokio::spawn(task)).await);
-            scripts.push(call(&script, callers, count, recado::roomy::spawn).await);
+            scripts.push(call(&script, callers, count, recado::runtime::spawn_with_room).await);
         }
         print(what, &natives, &scripts);
     }

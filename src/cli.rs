@@ -18,6 +18,7 @@ use clap::{ArgGroup, Args, Parser, Subcommand};
 use crate::app::App;
 use crate::config::{Config, process_env};
 use crate::error::Error;
+use crate::runtime::gateway;
 
 pub(crate) use serve::{Listening, listen_and_serve};
 
@@ -290,13 +291,13 @@ pub fn main() -> ExitCode {
 fn run(arguments: Arguments) -> Done {
     let json = arguments.json;
     if let Command::Demo { port, data } = &arguments.command {
-        return runtime()?.block_on(crate::demo::run(*port, data.clone(), json));
+        return gateway()?.block_on(crate::demo::run(*port, data.clone(), json));
     }
     if let Command::Plugin(PluginCommand::Check { dir }) = &arguments.command {
-        return runtime()?.block_on(plugin::check(dir, json));
+        return gateway()?.block_on(plugin::check(dir, json));
     }
     if let Command::Script(ScriptCommand::Check { file }) = &arguments.command {
-        return runtime()?.block_on(script::check(file, json));
+        return gateway()?.block_on(script::check(file, json));
     }
     if let Command::Template(TemplateCommand::Check { dir }) = &arguments.command {
         return template::check(dir, json);
@@ -306,7 +307,7 @@ fn run(arguments: Arguments) -> Done {
         return admin::config_check(loaded, json);
     }
     let config = loaded?;
-    runtime()?.block_on(async {
+    gateway()?.block_on(async {
         match arguments.command {
             Command::Serve => serve::serve(config, arguments.config).await,
             Command::Migrate => admin::migrate(config, json).await,
@@ -337,13 +338,6 @@ fn start_failure(e: anyhow::Error) -> Failure {
         return Failure::config(text);
     }
     e.into()
-}
-
-fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    // With one on every core, workers and the store's thread spend a good part of their time waking each other up.
-    let workers = cores.saturating_sub(1).max(1);
-    Ok(tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build()?)
 }
 
 /// One line on stdout.

@@ -15,7 +15,7 @@ use crate::app::SharedConfig;
 use crate::clock::{SharedClock, Timestamp};
 use crate::ids::{NotificationId, TenantId};
 use crate::lane::{Admission, Lane};
-use crate::roomy;
+use crate::runtime::spawn_with_room;
 use crate::status::Status;
 use crate::store::Db;
 use crate::store::callbacks::ripe_reports_any_tenant;
@@ -330,7 +330,7 @@ impl Engine {
             engine.end();
         };
         if scripted {
-            roomy::spawn(work);
+            spawn_with_room(work);
         } else {
             tokio::spawn(work);
         }

@@ -88,8 +88,8 @@ pub mod jwt;
 pub mod keys;
 /// Threads with large stacks, for what tenants write.
 mod pool;
-/// A runtime with large stacks, for the calls of channels that scripts describe.
-pub mod roomy;
+/// The threads that work is done on: the gateway's own, and those with room for scripts.
+pub mod runtime;
 /// Secrets at rest.
 pub mod secrets;
 /// The nearest right word for a wrong one.

@@ -133,7 +133,7 @@ impl Waiting {
 static POOL: LazyLock<Arc<Pool>> = LazyLock::new(|| Pool::start(threads()));
 
 /// How many threads there are for what tenants write.
-pub(crate) fn threads() -> usize {
+fn threads() -> usize {
     std::thread::available_parallelism().map_or(2, usize::from).clamp(2, 8)
 }
 

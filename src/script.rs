@@ -27,7 +27,7 @@ use rhai::{AST, CallFnOptions, Dynamic, ParseError, Scope};
 use serde_json::Value;
 
 use crate::pool::{self, Whose};
-use crate::roomy;
+use crate::runtime::has_room;
 use pace::Pace;
 use run::Allowed;
 
@@ -190,7 +190,7 @@ impl Script {
             .unwrap_or_else(|pool::Panicked| Evaluation::failed())
     }
 
-    /// As [`Script::call`], at once where there is room for it ([`roomy`]) and the script's calls are short. It is begun
+    /// As [`Script::call`], at once where there is room for it ([`crate::runtime`]) and the script's calls are short. It is begun
     /// there with little time; if that is not enough it is called again in its turn, which does no harm: scripts change
     /// nothing.
     pub async fn call_at_once(
@@ -199,7 +199,7 @@ impl Script {
         arguments: impl Fn(&Secrets) -> Vec<Argument>,
         mut secrets: Secrets,
     ) -> Evaluation<Made> {
-        if roomy::is_here() && self.pace.is_quick() {
+        if has_room() && self.pace.is_quick() {
             let given = arguments(&secrets);
             let tried = AssertUnwindSafe(|| self.evaluate(function, given, secrets, pace::SHORT));
             match catch_unwind(tried) {

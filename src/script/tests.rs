@@ -338,11 +338,12 @@ mod at_once {
     use secrecy::SecretString;
 
     use super::*;
+    use crate::runtime::spawn_with_room;
 
     /// A call where there is room for it, and whether the next one would be begun there as well.
     async fn called(source: &str, x: Value) -> (Result<Value, ScriptError>, bool) {
         let script = compiled(source).unwrap();
-        let called = roomy::spawn(async move {
+        let called = spawn_with_room(async move {
             let called = script.call_at_once("run", |_| vec![x.clone().into()], Secrets::default()).await;
             (called.result.map(|made| made.into_value().unwrap()), script.pace.is_quick())
         });
@@ -358,7 +359,7 @@ mod at_once {
         let swallows = "fn run(x) { let a = []; for i in 0..900 { a += 900 - i; } a.sort(|a, b| a - b); a[0] }";
         assert_eq!(called(swallows, json!(0)).await, (Ok(json!(1)), false));
         for (body, code) in [("loop {}", "script_limit"), ("x.y", "script_failed"), ("|a| a", "")] {
-            assert_eq!(roomy::spawn(fault_code(body)).await.unwrap(), code, "{body}");
+            assert_eq!(spawn_with_room(fault_code(body)).await.unwrap(), code, "{body}");
         }
     }
 
@@ -372,7 +373,7 @@ mod at_once {
     async fn what_the_first_try_made_of_a_secret_is_forgotten() {
         let secret = Arc::new(SecretString::from("s3cret-canary"));
         let script = compiled("fn run(x) { let s = base64(x); for i in 0..5000 {} s }").unwrap();
-        let called = roomy::spawn(async move {
+        let called = spawn_with_room(async move {
             let secrets = Secrets::lend([("token", &secret)]);
             let given = |secrets: &Secrets| vec![json!(secrets.placeholder("token")).into()];
             script.call_at_once("run", given, secrets).await
@@ -387,7 +388,7 @@ mod at_once {
     async fn scripts_that_loop_hold_up_nobody_elses() {
         let loops: Vec<_> = (0..4).map(|_| compiled("fn run(x) { loop {} }").unwrap().for_whom("loops")).collect();
         let many = loops.iter().cycle().take(40).cloned().map(|script| {
-            roomy::spawn(async move {
+            spawn_with_room(async move {
                 script.call_at_once("run", |_| vec![json!(1).into()], Secrets::default()).await.result.is_err()
             })
         });
