@@ -7,7 +7,7 @@ mod rule;
 
 use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::oneshot;
 use utoipa::ToSchema;
@@ -35,7 +35,7 @@ pub use rule::{RouteScript, Ruling};
 const INLINE: usize = 4096;
 
 /// One recipient's line of the answer, and of lists.
-#[derive(Debug, Clone, Serialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct NotificationItem {
     pub id: String,
@@ -49,7 +49,7 @@ pub struct NotificationItem {
 }
 
 /// Who a notification is for, as the API shows it.
-#[derive(Debug, Clone, Serialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PublicRecipient {
     pub contact_id: Option<String>,
@@ -72,7 +72,7 @@ impl From<&Recipient> for PublicRecipient {
     }
 }
 
-#[derive(Debug, Clone, Serialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct NotifyResponse {
     pub success: bool,

@@ -118,13 +118,17 @@ async fn accept(
     };
     crate::failpoint::reach("before_answer");
     if let Some(waiting) = waiting
-        && let Some(reached) = waiting.finish(&tenant).await?
+        && let Some(reached) = waiting.finish(&tenant, &accepted).await?
     {
-        let reached = to_json(&reached);
+        let reached: Arc<str> = to_json(&reached).into();
         if let Some(once) = once {
-            update_first_answer(&app.db.pool, &tenant.id, &once.key, 200, &reached).await?;
+            // Also for a caller who hangs up now.
+            let (app, tenant, key, reached) =
+                (Arc::clone(app), tenant.id.clone(), Arc::clone(&once.key), Arc::clone(&reached));
+            let updating = async move { update_first_answer(&app.db.pool, &tenant, &key, 200, &reached).await };
+            tokio::spawn(updating).await.map_err(|e| Error::Internal(e.to_string()))??;
         }
-        return Ok(answer(StatusCode::OK, reached));
+        return Ok(answer(StatusCode::OK, reached.to_string()));
     }
     let mut response = answer(StatusCode::ACCEPTED, accepted);
     if let Ok(location) = HeaderValue::from_str(&format!("/v1/notifications/{log_id}")) {
@@ -191,38 +195,42 @@ impl Waiting {
         Self { app: Arc::clone(app), ids, told, patience }
     }
 
-    async fn finish(mut self, tenant: &Tenant) -> Result<Option<NotifyResponse>> {
-        let all_told = futures_util::future::join_all(std::mem::take(&mut self.told));
+    /// What all notifications have come to, if they have. `accepted`: the answer given without waiting; some may have come
+    /// to their end with it, and a duplicate (dedupeKey) has no row of its own.
+    async fn finish(mut self, tenant: &Tenant, accepted: &str) -> Result<Option<NotifyResponse>> {
+        let mut answer: NotifyResponse =
+            serde_json::from_str(accepted).map_err(|e| Error::Internal(format!("our own answer: {e}")))?;
+        let open: Vec<bool> = answer.notifications.iter().map(|item| !item.status.is_terminal()).collect();
+        let told =
+            std::mem::take(&mut self.told).into_iter().zip(&open).filter_map(|(told, open)| open.then_some(told));
+        let all_told = futures_util::future::join_all(told);
         tokio::pin!(all_told);
-        let (app, ids) = (&*self.app, &self.ids);
         let deadline = tokio::time::Instant::now() + self.patience;
         loop {
             let look_again = tokio::time::Instant::now() + Duration::from_millis(250);
-            tokio::select! {
-                _ = &mut all_told => return state(app, tenant, ids).await,
-                () = tokio::time::sleep_until(look_again.min(deadline)) => {}
+            let last = tokio::select! {
+                _ = &mut all_told => true,
+                () = tokio::time::sleep_until(look_again.min(deadline)) => tokio::time::Instant::now() >= deadline,
+            };
+            if self.all_ended(tenant, &open, &mut answer).await? {
+                if let [only] = answer.notifications.as_slice() {
+                    answer.message_id.clone_from(&only.message_id);
+                }
+                return Ok(Some(answer));
             }
-            let state = state(app, tenant, ids).await?;
-            if state.is_some() || tokio::time::Instant::now() >= deadline {
-                return Ok(state);
+            if last {
+                return Ok(None);
             }
         }
     }
-}
 
-/// The final state, if every notification has reached one.
-async fn state(app: &App, tenant: &Tenant, ids: &[NotificationId]) -> Result<Option<NotifyResponse>> {
-    let mut notifications = Vec::with_capacity(ids.len());
-    let mut log_id = String::new();
-    for id in ids {
-        // A duplicate (dedupeKey) has no row of its own; then there is nothing to wait for.
-        let Some(row) = find(&app.db.pool, &tenant.id, id.as_str()).await? else { return Ok(None) };
-        if !row.status.is_terminal() {
-            return Ok(None);
+    async fn all_ended(&self, tenant: &Tenant, open: &[bool], answer: &mut NotifyResponse) -> Result<bool> {
+        for ((id, ended), _) in self.ids.iter().zip(&mut answer.notifications).zip(open).filter(|(_, open)| **open) {
+            match find(&self.app.db.pool, &tenant.id, id.as_str()).await? {
+                Some(row) if row.status.is_terminal() => *ended = item(&row),
+                _ => return Ok(false),
+            }
         }
-        log_id.clone_from(&row.request_id);
-        notifications.push(item(&row));
+        Ok(true)
     }
-    let message_id = if let [only] = notifications.as_slice() { only.message_id.clone() } else { None };
-    Ok(Some(NotifyResponse { success: true, log_id, message_id, notifications }))
 }

@@ -18,8 +18,8 @@ pub(super) async fn shell(request: Request, next: Next) -> Response {
         .filter(|v| (1..=128).contains(&v.len()) && v.as_bytes().iter().all(u8::is_ascii_graphic));
     let id = given.cloned().unwrap_or_else(|| header_value(&Uuid::now_v7().to_string()));
     let path = tracing::enabled!(tracing::Level::ERROR).then(|| request.uri().path().to_owned());
-    // What `notify` stores is one operation of the writer's, which nothing can stop half-way; the other handlers make
-    // several steps and get a task of their own.
+    // What `notify` stores is one operation of the writer's, which nothing can stop half-way, and what it does beside that
+    // only reads; the other handlers make several steps and get a task of their own.
     let outcome = if request.uri().path() == "/v1/notify" {
         AssertUnwindSafe(next.run(request)).catch_unwind().await.map_err(|_| "a handler panicked".to_owned())
     } else {

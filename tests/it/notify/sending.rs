@@ -193,6 +193,27 @@ async fn prefer_wait_answers_with_the_final_state() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn prefer_wait_does_not_wait_for_a_duplicate() {
+    let app = TestApp::sqlite().await;
+    let shop = app.shop().await;
+    let send = async |to: Value| {
+        let notification = with(json!({"to": to, "dedupeKey": "visit-7"}));
+        let began = std::time::Instant::now();
+        let answer = shop.post("/v1/notify", &notification).header("prefer", "wait=30").await.expect(200);
+        assert!(began.elapsed().as_secs() < 30, "it waited for a row that nobody makes");
+        answer
+    };
+    let ana = json!({"phone": "+523312345610"});
+    let first = send(ana.clone()).await;
+    let again = send(ana.clone()).await;
+    assert_eq!(again["notifications"][0]["reason"], "duplicate");
+    assert_eq!(again["notifications"][0]["id"], first["notifications"][0]["id"]);
+    let both = send(json!([ana, {"phone": "+523312345611"}])).await;
+    let ends: Vec<&Value> = both["notifications"].as_array().unwrap().iter().map(|item| &item["status"]).collect();
+    assert_eq!(ends, ["suppressed", "sent"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn prefer_wait_does_not_wait_for_what_comes_later() {
     let app = TestApp::sqlite().await;
     let shop = app.shop().await;
