@@ -115,7 +115,6 @@ impl State {
         self.limits.map_or(Duration::ZERO, |l| l.call_span)
     }
 
-    /// Its deliveries are worked on where there is room for scripts.
     pub fn scripted(&self) -> bool {
         self.limits.is_some_and(|l| l.scripted)
     }
@@ -383,3 +382,6 @@ impl Bucket {
         self.tokens = (self.tokens + tokens).min(self.most);
     }
 }
+
+#[cfg(test)]
+mod tests;
