@@ -226,9 +226,10 @@ on_each_store!(p20_attempts_come_to_an_end, async |app: TestApp| {
     }
 });
 
-#[tokio::test(flavor = "multi_thread")]
-async fn p21_a_provider_that_is_down_is_probed_and_not_stormed() {
-    let app = TestApp::sqlite().await;
+/// As many calls at once as a provider's circuit can be told from.
+const FOUR_AT_ONCE: &[(&str, &str)] = &[("RECADO_CHANNELS__WEBHOOK__MAX_CONCURRENCY", "4")];
+
+on_each_store!(p21_a_provider_that_is_down_is_probed_and_not_stormed, FOUR_AT_ONCE, async |app: TestApp| {
     let sink = HttpDouble::start().await;
     let shop = shop_with(&app, &sink.url("/in")).await;
     sink.behave(Behaviour::Throttle(None));
@@ -238,11 +239,15 @@ async fn p21_a_provider_that_is_down_is_probed_and_not_stormed() {
     }
     app.deliver_due().await;
     let first = sink.calls();
-    for _ in 0..600 {
+    assert!((5..=8).contains(&first), "{first} calls: the fifth failure ends it, and three more were under way");
+    for second in 1..=600 {
+        let before = sink.calls();
         app.advance(SECOND).await;
+        assert!(sink.calls() - before <= 1, "second {second}: more than one probe at a time");
     }
-    // Probes come every 8 s at most, growing to a minute.
-    assert!(sink.calls() - first <= 40, "{} calls in ten minutes", sink.calls() - first);
+    // Probes come every 8 s at first, growing to a minute.
+    let probes = sink.calls() - first;
+    assert!((7..=40).contains(&probes), "{probes} calls in ten minutes");
     sink.behave(Behaviour::Accept);
     for _ in 0..60 {
         app.advance(60 * SECOND).await;
@@ -251,7 +256,55 @@ async fn p21_a_provider_that_is_down_is_probed_and_not_stormed() {
         assert_eq!(shop.status(&id).await, "sent");
     }
     assert_eq!(sink.taken(), 50);
-}
+});
+
+const ONE_AT_A_TIME: &[(&str, &str)] = &[("RECADO_CHANNELS__WEBHOOK__MAX_CONCURRENCY", "1")];
+
+on_each_store!(p21_five_failures_in_a_row_open_the_circuit, ONE_AT_A_TIME, async |app: TestApp| {
+    let sink = HttpDouble::start().await;
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let moment = Duration::from_millis(1);
+    for (url, failure) in [(sink.url("/in"), "throttled"), (format!("http://{nobody}/in"), "not_sent")] {
+        sink.behave(Behaviour::Throttle(None));
+        // A circuit of its own.
+        let shop = shop_with(&app, &url).await;
+        let mut ids = Vec::new();
+        for _ in 0..20 {
+            ids.push(shop.send(&note(json!({}))).await);
+        }
+        let failures = async || {
+            let mut count = 0;
+            for id in &ids {
+                let found = shop.find(id).await;
+                assert!(outcomes(&found).iter().all(|o| *o == failure), "{found}");
+                count += outcomes(&found).len();
+            }
+            count
+        };
+        app.deliver_due().await;
+        assert_eq!(failures().await, 5, "{failure}");
+        // The first pause is 8 s and a quarter more or less, the next one twice that.
+        app.advance(6 * SECOND - moment).await;
+        assert_eq!(failures().await, 5, "{failure}: a probe before its time");
+        app.advance(4 * SECOND + moment).await;
+        assert_eq!(failures().await, 6, "{failure}: one probe");
+        app.advance(12 * SECOND - moment).await;
+        assert_eq!(failures().await, 6, "{failure}: a probe before its time");
+        app.advance(8 * SECOND + moment).await;
+        assert_eq!(failures().await, 7, "{failure}: one probe");
+        sink.behave(Behaviour::Accept);
+        let settings = json!({"url": sink.url("/in"), "secret": SECRET});
+        shop.set("webhook", json!({"provider": "webhook", "settings": settings})).await;
+        let before = sink.taken();
+        app.advance(40 * SECOND).await;
+        assert!(sink.taken() - before > 1, "{failure}: the probe that is taken closes the circuit");
+        app.advance(HOUR).await;
+        for id in &ids {
+            assert_eq!(shop.status(id).await, "sent", "{failure}");
+        }
+        assert_eq!(sink.taken() - before, 20, "{failure}");
+    }
+});
 
 const PATIENT: &[(&str, &str)] =
     &[("RECADO_DELIVERY__CALL_TIMEOUT", "20s"), ("RECADO_CHANNELS__WEBHOOK__MAX_CONCURRENCY", "3")];
