@@ -4,6 +4,7 @@
 mod batches;
 mod callbacks;
 mod documents;
+mod durability;
 mod lanes;
 mod notifications;
 mod people;
