@@ -5,6 +5,7 @@ mod chains;
 mod channels;
 mod dry_run;
 mod listing;
+mod pressure;
 mod repeats;
 mod routing;
 mod sending;
