@@ -2,7 +2,7 @@
 
 use recado::status::Outcome;
 use recado::store::batch::outcome_number;
-use recado::store::notifications::Asked;
+use recado::store::notifications::{self, Asked};
 use sqlx::Executor;
 
 use super::*;
@@ -73,7 +73,7 @@ on_each_db!(what_came_under_a_used_key_is_not_stored, async |db: &Db| {
     let again = commit(db, batch("r2", "k")).await.unwrap();
     assert_eq!(kinds.map(|kind| again.count(kind)), [0; 4]);
     assert!(
-        store::events(&db.pool, &"a".into(), "r2").await.unwrap().is_empty(),
+        notifications::events(&db.pool, &"a".into(), "r2").await.unwrap().is_empty(),
         "of what nobody can see, nothing is told"
     );
     let other = commit(db, batch("r3", "k2")).await.unwrap();
@@ -81,13 +81,13 @@ on_each_db!(what_came_under_a_used_key_is_not_stored, async |db: &Db| {
     let asked = json!(["r1", "r2", "r3"].map(|id| json!({"t": "a", "id": id})));
     let present = Asked::new(db.engine).present(&db.pool, &asked).await.unwrap();
     assert_eq!(present, ["r1".to_owned(), "r3".to_owned()].into());
-    assert!(store::find_shared_content(&db.pool, &"a".into(), "r2").await.unwrap().is_none());
+    assert!(notifications::find_shared_content(&db.pool, &"a".into(), "r2").await.unwrap().is_none());
     // In one batch with others that have no key, or a free one, they are none the worse.
     let mut mixed = batch("r4", "k");
     mixed.push(Kind::Notification, notification("free", &json!({})).each_ref().map(val));
     let mixed = commit(db, mixed).await.unwrap();
     assert_eq!((mixed.count(Kind::Notification), mixed.count(Kind::Key)), (1, 0));
-    assert!(store::find(&db.pool, &"a".into(), "free").await.unwrap().is_some());
+    assert!(notifications::find(&db.pool, &"a".into(), "free").await.unwrap().is_some());
 });
 
 on_each_db!(every_kind_fits_into_one_batch, async |db: &Db| {
@@ -193,11 +193,14 @@ on_each_db!(one_bad_row_leaves_nothing_of_its_batch_and_the_connection_usable, a
             // SQLite's part of it ends with the failed statement.
             let _ = conn.execute("rollback").await;
         }
-        assert!(store::find(&db.pool, &"a".into(), "good").await.unwrap().is_none(), "open: {open}");
+        assert!(notifications::find(&db.pool, &"a".into(), "good").await.unwrap().is_none(), "open: {open}");
     }
     let mut batch = Batch::default();
     batch.push(Kind::Notification, notification("good", &json!({})).each_ref().map(val));
     conn.execute("begin").await.unwrap();
     assert_eq!(batches.commit(&mut conn, batch, true).await.unwrap().count(Kind::Notification), 1);
-    assert!(store::find(&db.pool, &"a".into(), "good").await.unwrap().is_some(), "seen from another connection");
+    assert!(
+        notifications::find(&db.pool, &"a".into(), "good").await.unwrap().is_some(),
+        "seen from another connection"
+    );
 });

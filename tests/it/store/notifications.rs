@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use recado::status::Outcome;
 use recado::store::batch::outcome_number;
-use recado::store::notifications::{Asked, Claim, Delivery, Filter};
+use recado::store::notifications::{self, Asked, Claim, Delivery, Filter};
 use recado::store::sandbox;
 
 use super::*;
@@ -104,11 +104,11 @@ on_each_db!(a_row_is_read_as_it_was_written, async |db: &Db| {
     );
     assert_eq!(row.content.as_deref(), Some(r#"{"message":"Hola ñ \" ✓"}"#));
     assert_eq!(row.recipient.phone.as_deref(), Some("+521"));
-    assert!(store::find(&db.pool, &"b".into(), "n1").await.unwrap().is_none());
+    assert!(notifications::find(&db.pool, &"b".into(), "n1").await.unwrap().is_none());
     // The same id twice is refused, and with it the whole batch.
     let twice = [notification("n2", &json!({})), notification("n1", &json!({}))];
     assert!(write(db, Kind::Notification, &twice).await.is_err());
-    assert!(store::find(&db.pool, &"a".into(), "n2").await.unwrap().is_none());
+    assert!(notifications::find(&db.pool, &"a".into(), "n2").await.unwrap().is_none());
 });
 
 on_each_db!(due_rows_are_claimed_once_and_the_urgent_first, async |db: &Db| {
@@ -126,7 +126,7 @@ on_each_db!(due_rows_are_claimed_once_and_the_urgent_first, async |db: &Db| {
     assert_eq!(first, ["n1", "n2"]);
     assert_eq!(ids(claim(db, NOW, 9).await), ["m1"]);
     assert!(claim(db, NOW, 9).await.is_empty());
-    assert_eq!(store::next_due(&db.pool, &"a".into(), "sms").await.unwrap(), Some(later(100)));
+    assert_eq!(notifications::next_due(&db.pool, &"a".into(), "sms").await.unwrap(), Some(later(100)));
     let scheduled = claim(db, later(100), 9).await.remove(0).unwrap();
     assert_eq!((scheduled.id.as_str(), scheduled.status, &*scheduled.lease), ("later", Status::Queued, "token"));
     assert_eq!(scheduled.content.unwrap().body_text(), "Hola ñ \" ✓");
@@ -146,7 +146,7 @@ on_each_db!(an_attempt_starts_only_under_its_lease, async |db: &Db| {
     for id in ["n1", "n2", "n3"] {
         insert(db, id, json!({"lease_token": "token", "due_at": later(60_000).0})).await;
     }
-    assert!(store::cancel(&db.pool, &"a".into(), "n2", later(1)).await.unwrap());
+    assert!(notifications::cancel(&db.pool, &"a".into(), "n2", later(1)).await.unwrap());
     let start = |id, token| [json!("a"), json!(id), json!(token), json!(later(2).0), json!(later(9).0)];
     let starts = [start("n1", "token"), start("n2", "token"), start("n3", "another")];
     assert_eq!(write(db, Kind::Start, &starts).await.unwrap(), 1);
@@ -159,7 +159,7 @@ on_each_db!(an_attempt_starts_only_under_its_lease, async |db: &Db| {
         (row.status, row.attempts, row.attempt_began_at, row.due_at),
         (Status::Sending, 1, Some(later(2)), Some(later(9)))
     );
-    assert!(!store::cancel(&db.pool, &"a".into(), "n1", later(3)).await.unwrap(), "too late");
+    assert!(!notifications::cancel(&db.pool, &"a".into(), "n1", later(3)).await.unwrap(), "too late");
     let release = |id, token| [json!("a"), json!(id), json!(token), json!(later(7).0)];
     assert_eq!(write(db, Kind::Release, &[release("n1", "token"), release("n3", "another")]).await.unwrap(), 1);
     let row = find(db, "n1").await;
@@ -235,7 +235,7 @@ on_each_db!(the_journal_takes_a_late_result_once, async |db: &Db| {
     assert_eq!(write(db, Kind::Attempt, &first).await.unwrap(), 2);
     let second = [row(1, Outcome::Accepted, Some("late")), row(2, Outcome::Accepted, Some("later"))];
     assert_eq!(write(db, Kind::Attempt, &second).await.unwrap(), 1);
-    let found = store::attempts(&db.pool, &"a".into(), "n1").await.unwrap();
+    let found = notifications::attempts(&db.pool, &"a".into(), "n1").await.unwrap();
     assert_eq!(
         found.iter().map(|a| (a.number, a.outcome)).collect::<Vec<_>>(),
         [(1, Outcome::Accepted), (2, Outcome::Rejected)]
@@ -245,7 +245,7 @@ on_each_db!(the_journal_takes_a_late_result_once, async |db: &Db| {
         (found[1].http_status, found[1].message_id.as_deref(), found[1].finished_at),
         (Some(503), Some("m"), later(3))
     );
-    assert!(store::attempts(&db.pool, &"b".into(), "n1").await.unwrap().is_empty());
+    assert!(notifications::attempts(&db.pool, &"b".into(), "n1").await.unwrap().is_empty());
 });
 
 on_each_db!(events_come_in_their_order, async |db: &Db| {
@@ -254,10 +254,10 @@ on_each_db!(events_come_in_their_order, async |db: &Db| {
         [json!("a"), json!("n1"), json!(event_id), json!(event), json!("ñ"), json!(NOW.0), none.clone(), none]
     };
     write(db, Kind::Event, &[event("2", "second"), event("1", "first")]).await.unwrap();
-    let found = store::events(&db.pool, &"a".into(), "n1").await.unwrap();
+    let found = notifications::events(&db.pool, &"a".into(), "n1").await.unwrap();
     assert_eq!(found.iter().map(|e| e.event.as_str()).collect::<Vec<_>>(), ["first", "second"]);
     assert_eq!((found[0].detail.as_deref(), found[0].at), (Some("ñ"), NOW));
-    assert!(store::events(&db.pool, &"b".into(), "n1").await.unwrap().is_empty());
+    assert!(notifications::events(&db.pool, &"b".into(), "n1").await.unwrap().is_empty());
 });
 
 on_each_db!(an_idempotency_key_is_taken_once_a_day, async |db: &Db| {
@@ -267,15 +267,15 @@ on_each_db!(an_idempotency_key_is_taken_once_a_day, async |db: &Db| {
         write(db, Kind::Key, &[row]).await.unwrap()
     };
     assert_eq!((take("a", NOW).await, take("a", later(1)).await, take("b", later(1)).await), (1, 0, 1));
-    let first = |at| store::find_first_answer(pool, &a, "key", at);
+    let first = |at| notifications::find_first_answer(pool, &a, "key", at);
     let found = first(later(86_400_000)).await.unwrap().unwrap();
     assert_eq!(
         (found.body_hash.as_str(), found.request_id.as_str(), found.status, found.response),
         ("hash", "r1", 202, None)
     );
     assert!(first(later(86_400_001)).await.unwrap().is_none());
-    assert!(store::find_first_answer(pool, &a, "another", NOW).await.unwrap().is_none());
-    store::update_first_answer(pool, &a, "key", 200, r#"{"now": "ñ"}"#).await.unwrap();
+    assert!(notifications::find_first_answer(pool, &a, "another", NOW).await.unwrap().is_none());
+    notifications::update_first_answer(pool, &a, "key", 200, r#"{"now": "ñ"}"#).await.unwrap();
     let found = first(NOW).await.unwrap().unwrap();
     assert_eq!((found.status, found.response.as_deref()), (200, Some(r#"{"now": "ñ"}"#)));
     assert_eq!((take("a", later(86_400_000)).await, take("a", later(86_400_001)).await), (0, 1));
@@ -290,8 +290,8 @@ on_each_db!(a_dedupe_key_is_taken_once_a_day_for_each_recipient, async |db: &Db|
     assert_eq!(take("n1", "+521", NOW).await, ["n1"]);
     assert!(take("n2", "+521", later(1)).await.is_empty());
     assert_eq!(take("n3", "+522", later(1)).await, ["n3"]);
-    assert_eq!(store::find_dedupe_owner(pool, &a, "key", "+521").await.unwrap().as_deref(), Some("n1"));
-    assert_eq!(store::find_dedupe_owner(pool, &"b".into(), "key", "+521").await.unwrap(), None);
+    assert_eq!(notifications::find_dedupe_owner(pool, &a, "key", "+521").await.unwrap().as_deref(), Some("n1"));
+    assert_eq!(notifications::find_dedupe_owner(pool, &"b".into(), "key", "+521").await.unwrap(), None);
     assert_eq!(take("n4", "+521", later(86_400_001)).await, ["n4"]);
 });
 
@@ -299,7 +299,8 @@ on_each_db!(content_of_many_is_kept_once, async |db: &Db| {
     let row = |request, content| [json!("a"), json!(request), json!(content), Value::Null];
     let contents = [row("r1", r#"{"template":"welcome","data":{"x":1}}"#), row("r2", "rubbish")];
     write(db, Kind::Content, &contents).await.unwrap();
-    let find = async |tenant: &str, request: &str| store::find_shared_content(&db.pool, &tenant.into(), request).await;
+    let find =
+        async |tenant: &str, request: &str| notifications::find_shared_content(&db.pool, &tenant.into(), request).await;
     assert_eq!(find("a", "r1").await.unwrap().unwrap().data["x"], 1);
     assert!(find("a", "r2").await.is_err());
     assert!(find("b", "r1").await.unwrap().is_none() && find("a", "r3").await.unwrap().is_none());
@@ -345,42 +346,42 @@ on_each_db!(only_the_failed_are_revived_and_only_the_waiting_cancelled, async |d
         .await;
     }
     for status in Status::ALL {
-        let revived = store::retry(pool, &a, status.as_str(), NOW).await.unwrap();
+        let revived = notifications::retry(pool, &a, status.as_str(), NOW).await.unwrap();
         assert_eq!(revived.as_deref(), (status == Status::Failed).then_some("sms"), "{status}");
     }
     assert_eq!((find(db, "failed").await.status, find(db, "failed").await.due_at), (Status::Queued, Some(NOW)));
-    assert!(store::retry(pool, &"b".into(), "failed", NOW).await.unwrap().is_none());
-    assert!(!store::cancel(pool, &"b".into(), "queued", NOW).await.unwrap(), "it is another's");
+    assert!(notifications::retry(pool, &"b".into(), "failed", NOW).await.unwrap().is_none());
+    assert!(!notifications::cancel(pool, &"b".into(), "queued", NOW).await.unwrap(), "it is another's");
     for status in Status::ALL {
         let waits = matches!(status, Status::Queued | Status::Scheduled | Status::Failed);
-        assert_eq!(store::cancel(pool, &a, status.as_str(), NOW).await.unwrap(), waits, "{status}");
+        assert_eq!(notifications::cancel(pool, &a, status.as_str(), NOW).await.unwrap(), waits, "{status}");
     }
     insert(db, "tried", json!({"attempts": 1})).await;
-    assert!(!store::cancel(pool, &a, "tried", NOW).await.unwrap(), "it was handed over once");
+    assert!(!notifications::cancel(pool, &a, "tried", NOW).await.unwrap(), "it was handed over once");
 });
 
 on_each_db!(leases_of_a_dead_process_are_void, async |db: &Db| {
     insert(db, "n1", json!({"lease_token": "dead", "due_at": later(60_000).0})).await;
     insert(db, "n2", json!({"status": "scheduled", "due_at": later(60_000).0})).await;
-    assert_eq!(store::void_leases_any_tenant(&db.pool, NOW).await.unwrap(), 1);
+    assert_eq!(notifications::void_leases_any_tenant(&db.pool, NOW).await.unwrap(), 1);
     assert_eq!((find(db, "n1").await.due_at, find(db, "n2").await.due_at), (Some(NOW), Some(later(60_000))));
 });
 
 on_each_db!(the_oldest_due_work_is_known, async |db: &Db| {
-    assert_eq!(store::oldest_due_any_tenant(&db.pool, NOW).await.unwrap(), None);
+    assert_eq!(notifications::oldest_due_any_tenant(&db.pool, NOW).await.unwrap(), None);
     let touches = |wake: i64| format!(r#"[{{"t": "a", "lane": "l{wake}", "wake": {wake}}}]"#);
     for wake in [later(-5).0, later(-9).0, later(1).0] {
         let lanes = recado::store::lanes::Statements::new(db.engine);
         lanes.touch(&db.pool, &touches(wake), "n1", NOW, later(9)).await.unwrap();
     }
     // A lane may be looked at earlier than anything in it falls due.
-    assert_eq!(store::oldest_due_any_tenant(&db.pool, NOW).await.unwrap(), None);
+    assert_eq!(notifications::oldest_due_any_tenant(&db.pool, NOW).await.unwrap(), None);
     for (id, lane, due) in
         [("n5", later(-5).0, later(-5).0), ("n9", later(-9).0, later(-9).0), ("n1", later(-5).0, later(1).0)]
     {
         insert(db, id, json!({"lane": format!("l{lane}"), "due_at": due})).await;
     }
-    assert_eq!(store::oldest_due_any_tenant(&db.pool, NOW).await.unwrap(), Some(later(-9)));
+    assert_eq!(notifications::oldest_due_any_tenant(&db.pool, NOW).await.unwrap(), Some(later(-9)));
 });
 
 on_each_db!(the_list_is_the_tenants_own_and_as_narrow_as_asked, async |db: &Db| {
@@ -397,7 +398,7 @@ on_each_db!(the_list_is_the_tenants_own_and_as_narrow_as_asked, async |db: &Db| 
     )
     .await;
     let ids = async |filter: Filter, limit: usize| -> Vec<String> {
-        let listed = store::list(&db.pool, &"a".into(), &filter, limit).await.unwrap();
+        let listed = notifications::list(&db.pool, &"a".into(), &filter, limit).await.unwrap();
         listed.into_iter().map(|r| r.id).collect()
     };
     let some = |text: &str| Some(text.to_owned());
@@ -453,13 +454,13 @@ on_each_db!(what_waits_for_a_while_is_moved_with_the_clock_and_what_waits_for_a_
     insert(db, "n4", json!({"due_at": later(-5).0})).await;
     insert(db, "n5", json!({"status": "sent", "due_at": null})).await;
     let due = async |id: &str| find(db, id).await.due_at;
-    assert_eq!(store::move_due_any_tenant(&db.pool, HOUR, later(HOUR)).await.unwrap(), 2);
+    assert_eq!(notifications::move_due_any_tenant(&db.pool, HOUR, later(HOUR)).await.unwrap(), 2);
     for id in ["n1", "n2"] {
         assert_eq!((due(id).await, find(db, id).await.attempt_began_at), (Some(later(HOUR + 5)), Some(later(HOUR))));
     }
     assert_eq!((due("n3").await, due("n4").await, due("n5").await), (Some(later(5)), Some(later(-5)), None));
     // Back again: what was due by the clock that went ahead is due now.
-    store::move_due_any_tenant(&db.pool, -HOUR, NOW).await.unwrap();
+    notifications::move_due_any_tenant(&db.pool, -HOUR, NOW).await.unwrap();
     assert_eq!((due("n1").await, due("n3").await), (Some(later(5)), Some(later(5))));
     let began = find(db, "n2").await.attempt_began_at;
     assert_eq!(began, Some(NOW));

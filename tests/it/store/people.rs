@@ -12,7 +12,7 @@ use recado::store::caps;
 use recado::store::contacts::{self, By, Filter, Key};
 use recado::store::imports::Mark;
 use recado::store::imports::{self, ImportRow};
-use recado::store::{begin_alone, commit_alone, consents};
+use recado::store::{self, consents};
 
 use super::*;
 
@@ -276,15 +276,15 @@ on_each_db!(an_erased_person_leaves_counts_and_nothing_else, async |db: &Db| {
         sqlx::query(written).bind(id).bind(sender).execute(&db.pool).await.unwrap();
     }
     let mut conn = db.pool.acquire().await.unwrap();
-    let mut alone = begin_alone(&mut conn, db.engine, &a).await.unwrap();
+    let mut alone = store::begin_alone(&mut conn, db.engine, &a).await.unwrap();
     contacts::erase(&mut alone, &a, &ana, later(5)).await.unwrap();
     drop(alone);
     let found = contacts::find(&db.pool, &a, "c1", NOW).await.unwrap().unwrap();
     assert_eq!(found.contact, ana, "it was not committed");
-    let mut alone = begin_alone(&mut conn, db.engine, &a).await.unwrap();
+    let mut alone = store::begin_alone(&mut conn, db.engine, &a).await.unwrap();
     contacts::erase(&mut alone, &a, &ana, later(5)).await.unwrap();
     assert!(contacts::erase(&mut alone, &a, &contact("c9", None, None), later(5)).await.is_err());
-    commit_alone(alone).await.unwrap();
+    store::commit_alone(alone).await.unwrap();
     let left = contacts::find(&db.pool, &a, "c1", NOW).await.unwrap().unwrap().contact;
     let nothing = Contact { id: "c1".into(), erased_at: Some(later(5)), updated_at: later(5), ..Contact::new(NOW) };
     assert_eq!(left, nothing);
@@ -377,7 +377,7 @@ on_each_db!(marketing_is_counted_by_person_and_moment, async |db: &Db| {
         at: later(at).0,
     };
     let mut conn = db.connect().await.unwrap();
-    let mut alone = begin_alone(&mut conn, db.engine, &a).await.unwrap();
+    let mut alone = store::begin_alone(&mut conn, db.engine, &a).await.unwrap();
     caps::lock(&mut alone, db.engine, &a).await.unwrap();
     let rows = [
         planned("+521", "n1", 0),
@@ -386,7 +386,7 @@ on_each_db!(marketing_is_counted_by_person_and_moment, async |db: &Db| {
         planned("+522", "n3", 3),
     ];
     caps::insert(&mut alone, db.engine, &a, &rows, later(-10)).await.unwrap();
-    commit_alone(alone).await.unwrap();
+    store::commit_alone(alone).await.unwrap();
     let of = async |tenant: &TenantId, people: &[&str], from: i64, to: i64| {
         let mut found = caps::planned(&db.pool, db.engine, tenant, people, (later(from), later(to))).await.unwrap();
         found.sort();

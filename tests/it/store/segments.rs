@@ -2,7 +2,7 @@
 
 use recado::contact::{Contact, Figures};
 use recado::store::contacts;
-use recado::store::segments::{self as store, Reads};
+use recado::store::segments::{self, Reads};
 
 use super::*;
 
@@ -40,7 +40,7 @@ on_each_db!(contacts_stream_by_with_what_a_script_reads_and_no_more, async |db: 
         [(false, false, false), (true, false, false), (false, true, false), (false, false, true), (true, true, true)]
     {
         let reads = Reads { times, person, documents };
-        let seen = store::stream(&db.pool, &a, reads, None, 10, NOW).await.unwrap();
+        let seen = segments::stream(&db.pool, &a, reads, None, 10, NOW).await.unwrap();
         assert_eq!(seen.iter().map(|f| f.id.clone()).collect::<Vec<_>>(), newest_first, "{reads:?}");
         let first = &seen[0];
         assert_eq!((first.figures.count, first.figures.completed), (4, 1));
@@ -48,10 +48,10 @@ on_each_db!(contacts_stream_by_with_what_a_script_reads_and_no_more, async |db: 
         assert_eq!(first.name.as_deref(), person.then_some("Ana 4"));
         assert_eq!(first.attributes.is_empty(), !documents);
     }
-    let page = store::stream(&db.pool, &a, Reads::ALL, Some(&newest_first[1]), 1, NOW).await.unwrap();
+    let page = segments::stream(&db.pool, &a, Reads::ALL, Some(&newest_first[1]), 1, NOW).await.unwrap();
     assert_eq!((page.len(), &page[0].id), (1, &newest_first[2]));
-    assert!(store::stream(&db.pool, &a, Reads::ALL, Some(&newest_first[3]), 1, NOW).await.unwrap().is_empty());
-    assert_eq!(store::size(&db.pool, &a).await.unwrap(), 4);
+    assert!(segments::stream(&db.pool, &a, Reads::ALL, Some(&newest_first[3]), 1, NOW).await.unwrap().is_empty());
+    assert_eq!(segments::size(&db.pool, &a).await.unwrap(), 4);
 });
 
 on_each_db!(some_contacts_are_found_with_everything_about_them, async |db: &Db| {
@@ -61,7 +61,7 @@ on_each_db!(some_contacts_are_found_with_everything_about_them, async |db: &Db| 
     let others = person(db, &b, "Otra", [9, 9], [None, None]).await;
     contacts::erase(&mut db.connect().await.unwrap(), &a, &gone, NOW).await.unwrap();
     let ids = [ana.id.as_str(), gone.id.as_str(), others.id.as_str(), "nobody"];
-    let facts = store::facts(&db.pool, db.engine, &a, &ids, NOW).await.unwrap();
+    let facts = segments::facts(&db.pool, db.engine, &a, &ids, NOW).await.unwrap();
     let figures = Figures {
         count: 3,
         completed: 2,
