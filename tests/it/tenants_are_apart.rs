@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use axum::http::Method;
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Caller, Shop, TestApp, dump, hello, pager};
+use crate::support::{Answer, Caller, JWT_SECRET, Shop, TestApp, dump, hello, pager, token};
 
 const NOBODY: &str = "01930000-0000-7000-8000-000000000000";
 
@@ -74,6 +74,12 @@ impl Full {
     }
 }
 
+/// Somebody of this tenant with a token of the sign-on.
+fn person(app: &TestApp, tenant: &str, role: &str) -> Caller {
+    let claims = json!({"sub": "u1", "tenantId": tenant, "role": role, "exp": app.now().0 / 1000 + 600});
+    app.nobody().with_key(&token("HS256", &claims, JWT_SECRET.as_bytes()))
+}
+
 /// A path of the document with this tenant's things in it; `None` for a path without any.
 fn path_of(path: &str, one: &Full) -> Option<String> {
     let ids = [
@@ -130,11 +136,20 @@ const MAKING: [&str; 4] =
     ["/v1/contacts/{id}", "/v1/appointments/{externalId}", "/v1/scripts/{name}", "/v1/templates/{name}"];
 
 fn operations() -> Vec<(String, String)> {
+    operations_where(|_| true)
+}
+
+/// Those for which a key is needed.
+fn closed_operations() -> Vec<(String, String)> {
+    operations_where(|operation| operation["security"] != json!([{}]))
+}
+
+fn operations_where(fits: impl Fn(&Value) -> bool) -> Vec<(String, String)> {
     let document = serde_json::to_value(recado::http::openapi()).unwrap();
     let mut all = Vec::new();
     for (path, item) in document["paths"].as_object().unwrap() {
-        for method in item.as_object().unwrap().keys() {
-            if ["get", "post", "put", "patch", "delete"].contains(&method.as_str()) {
+        for (method, operation) in item.as_object().unwrap() {
+            if ["get", "post", "put", "patch", "delete"].contains(&method.as_str()) && fits(operation) {
                 all.push((method.clone(), path.clone()));
             }
         }
@@ -145,6 +160,7 @@ fn operations() -> Vec<(String, String)> {
 on_each_store!(p27_anothers_ids_are_answered_like_ids_that_do_not_exist, async |app: TestApp| {
     let one = Full::new(&app, "Salón Uno", "uno@secret.example").await;
     let two = Full::new(&app, "Salón Dos", "dos@secret.example").await;
+    let (admin, user) = (person(&app, &two.shop.id, "ADMIN"), person(&app, &two.shop.id, "USER"));
     let before = dump(&app.app.db).await;
     let mut tried = BTreeSet::new();
     for (method, path) in operations() {
@@ -161,23 +177,47 @@ on_each_store!(p27_anothers_ids_are_answered_like_ids_that_do_not_exist, async |
             continue;
         };
         let body = body_for(&method, &path);
-        for caller in [&*two.shop, &two.shop.key(&["read"]).await, &app.nobody()] {
+        for caller in [&*two.shop, &two.shop.key(&["read"]).await, &admin, &user, &app.nobody()] {
             let answer = call(caller, &method, &theirs, body.as_ref()).await;
             let unknown = call(caller, &method, &path_of_nobody(&path), body.as_ref()).await;
             assert!(matches!(answer.status, 401 | 403 | 404), "{}: {}", answer.what, answer.text());
             assert_eq!(answer.visible(), unknown.visible(), "{} and {}", answer.what, unknown.what);
         }
-        let answer = call(&two.shop, &method, &theirs, body.as_ref()).await;
         let operators_only = path.contains("/keys");
-        assert_eq!(answer.status, if operators_only { 403 } else { 404 }, "{}", answer.what);
+        for manager in [&*two.shop, &admin] {
+            let answer = call(manager, &method, &theirs, body.as_ref()).await;
+            assert_eq!(answer.status, if operators_only { 403 } else { 404 }, "{}", answer.what);
+        }
+        call(&user, &method, &theirs, body.as_ref()).await.is_problem(403, "forbidden");
         tried.insert(format!("{method} {path}"));
     }
     assert!(tried.len() >= 10, "{tried:?}");
     let after: Vec<_> = dump(&app.app.db).await.into_iter().filter(|(table, _)| table != "api_keys").collect();
     let before: Vec<_> = before.into_iter().filter(|(table, _)| table != "api_keys").collect();
     assert_eq!(before, after, "nothing was changed by any of it");
-    // Their own keys still open their own doors.
-    one.shop.get(&format!("/v1/notifications/{}", one.notification)).await.expect(200);
+    // Their own keys and people still open their own doors.
+    for own in [&*one.shop, &person(&app, &one.shop.id, "ADMIN")] {
+        own.get(&format!("/v1/notifications/{}", one.notification)).await.expect(200);
+    }
+});
+
+on_each_store!(a_user_may_nothing_even_with_its_own_tenants_ids, async |app: TestApp| {
+    let one = Full::new(&app, "Salón Uno", "uno@secret.example").await;
+    let user = person(&app, &one.shop.id, "USER");
+    let before = dump(&app.app.db).await;
+    let mut tried = 0;
+    for (method, path) in closed_operations() {
+        let path = path.replace("{channel}", "sms");
+        let body = body_for(&method, &path);
+        let own = path_of(&path, &one).unwrap_or_else(|| path.clone());
+        let answer = call(&user, &method, &own, body.as_ref()).await;
+        answer.is_problem(403, "forbidden");
+        let unknown = call(&user, &method, &path_of_nobody(&path), body.as_ref()).await;
+        assert_eq!(answer.visible(), unknown.visible(), "{} and {}", answer.what, unknown.what);
+        tried += 1;
+    }
+    assert!(tried >= 50, "{tried} operations");
+    assert_eq!(dump(&app.app.db).await, before, "nothing was changed by any of it");
 });
 
 on_each_store!(p27_a_put_to_anothers_id_makes_ones_own, async |app: TestApp| {
@@ -221,14 +261,17 @@ on_each_store!(p27_a_put_to_anothers_id_makes_ones_own, async |app: TestApp| {
 on_each_store!(p27_lists_hold_only_ones_own, async |app: TestApp| {
     let one = Full::new(&app, "Salón Uno", "uno@secret.example").await;
     let two = Full::new(&app, "Salón Dos", "dos@secret.example").await;
+    let admin = person(&app, &two.shop.id, "ADMIN");
     let mut lists = 0;
     for (method, path) in operations() {
         if method != "get" || path.contains('{') || !path.starts_with("/v1/") {
             continue;
         }
-        let text = two.shop.get(&path).await.text();
-        for mark in one.marks() {
-            assert!(!text.contains(mark), "{path} shows {mark}: {text}");
+        for own in [&*two.shop, &admin] {
+            let text = own.get(&path).await.text();
+            for mark in one.marks() {
+                assert!(!text.contains(mark), "{path} shows {mark}: {text}");
+            }
         }
         let operator = app.operator().for_tenant(&two.shop.id).get(&path).await;
         if path != "/v1/tenants" {
