@@ -16,6 +16,7 @@ mod notify;
 mod openapi;
 mod own_channels;
 mod plugins;
+mod request_ids;
 mod scripts;
 mod secrets;
 mod segments;
