@@ -15,6 +15,7 @@ mod calls;
 mod commands;
 mod commit;
 mod crash;
+mod figures;
 mod full;
 mod hang_up;
 mod nodes;
