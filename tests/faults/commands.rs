@@ -1,12 +1,15 @@
 //! The command line from outside: exit codes, what is said where, and commands beside a running server.
 
-use std::io::{BufRead, BufReader};
-use std::process::{Command, Output, Stdio};
+use std::io::{BufRead, BufReader, Lines};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
-use crate::support::{Api, House, Shop, Sink, TestStore, note};
+use crate::support::{Answer, Api, House, Shop, Sink, TestStore, eventually, note};
 
 fn run(house: &House, arguments: &[&str]) -> Output {
     house.command().args(arguments).output().unwrap()
@@ -149,7 +152,7 @@ on_each_store!(commands_work_beside_a_running_server, async |store: TestStore| {
         assert!(output.status.success(), "{operator_key:?}: {} {:?}", said(&output.stderr), server.log());
         let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
         let id = answer["notifications"][0]["id"].as_str().unwrap().to_owned();
-        crate::support::eventually("it is sent", Duration::from_secs(20), || async { sink.taken(&id) == 1 }).await;
+        eventually("it is sent", Duration::from_secs(20), || async { sink.taken(&id) == 1 }).await;
         shop.api.find(&id).await;
     }
     let output = beside(&["send", "--tenant", &shop.id, "--to", "12", "--channel", "webhook", "--message", "Hola"]);
@@ -172,10 +175,8 @@ on_each_store!(commands_work_beside_a_running_server, async |store: TestStore| {
     caller.get("/v1/channels").await.expect(200);
     assert!(beside(&["key", "revoke", &key]).status.success());
     // Wherever it is revoked, every process knows within five seconds (B24).
-    crate::support::eventually("the key is dead", Duration::from_secs(5), || async {
-        caller.get("/v1/channels").await.status == 401
-    })
-    .await;
+    eventually("the key is dead", Duration::from_secs(5), || async { caller.get("/v1/channels").await.status == 401 })
+        .await;
     server.stop().await;
     let output =
         beside(&["send", "--tenant", &shop.id, "--to", "33 1234 5678", "--channel", "webhook", "--message", "Hola"]);
@@ -183,32 +184,204 @@ on_each_store!(commands_work_beside_a_running_server, async |store: TestStore| {
     house.remove().await;
 });
 
+/// A running `recado demo`, with a folder for what it leaves behind. It is killed when nobody holds it any more.
+struct Demo {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+    temporary: TempDir,
+}
+
+impl Demo {
+    fn start(arguments: &[&str]) -> Self {
+        let temporary = tempfile::tempdir().unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_recado"));
+        command
+            .arg("demo")
+            .args(arguments)
+            .args(["--port", "0"])
+            .env("TMPDIR", temporary.path())
+            .env_remove("RUST_LOG");
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        Self { child, lines, temporary }
+    }
+
+    /// What `--json` says first: who may call, and the tenant's id.
+    fn says_first(&mut self) -> (Api, String) {
+        let first: Value = serde_json::from_str(&self.lines.next().unwrap().unwrap()).unwrap();
+        let text = |name: &str| first[name].as_str().unwrap_or_else(|| panic!("no {name} in {first}")).to_owned();
+        let api = Api::new(text("url").strip_prefix("http://").unwrap().parse().unwrap(), &text("key"));
+        (api, text("tenantId"))
+    }
+
+    /// What it prints for people, to its last line.
+    fn prints(&mut self) -> String {
+        let mut printed = String::new();
+        while !printed.contains("Ctrl-C") {
+            printed.extend([&*self.lines.next().unwrap().unwrap(), "\n"]);
+        }
+        printed
+    }
+
+    fn stop(mut self) {
+        rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), rustix::process::Signal::TERM)
+            .unwrap();
+        assert!(self.child.wait().unwrap().success());
+        let left: Vec<_> = std::fs::read_dir(self.temporary.path()).unwrap().collect();
+        assert!(left.is_empty(), "it leaves behind {left:?}");
+    }
+}
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// What the demonstration captured on its own and what was sent since, newest first.
+async fn captured(api: &Api, limit: usize) -> Vec<Value> {
+    let page = api.get(&format!("/v1/sandbox/messages?limit={limit}")).await.expect(200);
+    page["items"].as_array().unwrap().clone()
+}
+
+async fn arrives(api: &Api, id: &str) {
+    eventually("it is sent", Duration::from_secs(20), || async { api.find(id).await["status"] == "sent" }).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_demo_says_first_where_it_listens_and_its_key_works() {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_recado"));
-    let mut demo = command.args(["demo", "--json", "--port", "0"]).stdout(Stdio::piped()).spawn().unwrap();
-    let mut lines = BufReader::new(demo.stdout.take().unwrap()).lines();
-    let first: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
-    let text = |name: &str| first[name].as_str().unwrap_or_else(|| panic!("no {name} in {first}")).to_owned();
-    let address = text("url").trim_start_matches("http://").parse().unwrap();
-    let api = Api::new(address, &text("key"));
-    api.get(&format!("/v1/tenants/{}", text("tenantId"))).await.expect(200);
+    let mut demo = Demo::start(&["--json"]);
+    let (api, tenant) = demo.says_first();
+    api.get(&format!("/v1/tenants/{tenant}")).await.expect(200);
     let mut body = note("Hola");
     body["to"]["phone"] = json!("33 1234 5678");
     for channel in ["webhook", "whatsapp"] {
         body["channel"] = json!(channel);
         let answer = api.post("/v1/notify", &body).await;
         assert_eq!(answer.status, 202, "{}", answer.body);
-        crate::support::eventually("it is sent", Duration::from_secs(20), || {
-            let (api, id) = (api.clone(), answer.id());
-            async move { api.find(&id).await["status"] == "sent" }
-        })
-        .await;
+        arrives(&api, &answer.id()).await;
     }
     // Among those that the demo sends by itself.
-    let captured = api.get("/v1/sandbox/messages?limit=100").await.expect(200);
-    let ours = |m: &&Value| m["text"] == "Hola";
-    assert_eq!(captured["items"].as_array().unwrap().iter().filter(ours).count(), 2, "{captured}");
-    rustix::process::kill_process(rustix::process::Pid::from_child(&demo), rustix::process::Signal::TERM).unwrap();
-    assert!(demo.wait().unwrap().success());
+    let captured = captured(&api, 100).await;
+    assert_eq!(captured.iter().filter(|m| m["text"] == "Hola").count(), 2, "{captured:?}");
+    demo.stop();
+}
+
+/// The words of a command as a shell would take them.
+fn words(command: &str) -> Vec<String> {
+    let parts = command.split('\'').enumerate();
+    parts
+        .flat_map(|(n, part)| match n % 2 {
+            0 => part.split_whitespace().map(str::to_owned).collect(),
+            _ => vec![part.to_owned()],
+        })
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_demo_shows_people_each_phone_and_lines_that_work_as_they_are() {
+    let mut demo = Demo::start(&[]);
+    let printed = demo.prints();
+    let after = |label: &str| {
+        let rest = printed.split_once(label).unwrap_or_else(|| panic!("no {label:?} in {printed}")).1;
+        rest.split_whitespace().next().unwrap().to_owned()
+    };
+    let (url, key) = (after("Recado listens on "), after("\n  key "));
+    let address: SocketAddr = url.strip_prefix("http://").unwrap().parse().unwrap();
+    assert!(address.ip().is_loopback() && address.port() != 0, "{url}");
+    let api = Api::new(address, &key);
+    api.get(&format!("/v1/tenants/{}", after("\n  tenant "))).await.expect(200);
+
+    let shown = captured(&api, 100).await;
+    let channels = api.get("/v1/channels").await.expect(200)["items"].as_array().unwrap().len();
+    assert_eq!(shown.len(), 2 * channels, "two on every channel");
+    assert!(printed.contains(&format!("{} messages were captured, none was sent", shown.len())), "{printed}");
+    for message in &shown {
+        let text = message["text"].as_str().unwrap();
+        let subject = message["subject"].as_str().map(|subject| format!("│ [{subject}]\n"));
+        let text: String = text.lines().map(|line| format!("│ {line}\n")).collect();
+        let phone = format!("{}{text}╰─", subject.unwrap_or_default());
+        let channel = message["channel"].as_str().unwrap();
+        let frames = printed.split("╭─ ").filter_map(|frame| frame.strip_prefix(&format!("{channel} → ")));
+        let fits = frames.filter_map(|frame| frame.split_once('\n')).any(|(_, below)| below.starts_with(&phone));
+        assert!(fits, "nothing in {printed} shows on {channel}:\n{phone}");
+    }
+    for (title, whose) in [
+        ("sms → +523312345678", ["Cita confirmada", "Corte de Cabello Premium"]),
+        ("whatsapp → +523312345679", ["Ana López", "Manicure y Pedicure"]),
+        ("email → maria@example.com", ["María González", "15 de Noviembre, 2025"]),
+        ("email → ana@example.com", ["Ana López", "mañana"]),
+    ] {
+        let frame = printed.split("╭─ ").find(|frame| frame.starts_with(title));
+        let frame = frame.unwrap_or_else(|| panic!("no {title} in {printed}"));
+        assert!(whose.iter().all(|words| frame.contains(words)), "{frame}");
+    }
+
+    let joined = printed.replace("\\\n", " ");
+    let lines: Vec<_> = joined.lines().map(words).filter(|line| line.first().is_some_and(|w| w == "curl")).collect();
+    let mut asked = Vec::new();
+    for line in lines {
+        let following = |option: &str| line.iter().position(|word| word == option).map(|at| line[at + 1].as_str());
+        let path = line.iter().find_map(|word| word.strip_prefix(&url)).unwrap_or_else(|| panic!("{line:?}"));
+        assert!(line.contains(&format!("Authorization: Bearer {key}")), "{line:?}");
+        let body: Option<Value> = following("-d").map(|json| serde_json::from_str(json).unwrap());
+        assert!(body.is_none() || line.contains(&"Content-Type: application/json".to_owned()), "{line:?}");
+        let method = following("-X").unwrap_or(if body.is_some() { "POST" } else { "GET" });
+        let answer = api.try_call(method.parse().unwrap(), path, &[], body.as_ref()).await.unwrap();
+        assert!(matches!(answer.status, 200 | 202), "{line:?}: {}", answer.body);
+        let newest = |answer: &Answer| answer.body["items"][0].clone();
+        match path.split('?').next().unwrap() {
+            "/v1/notify" => arrives(&api, &answer.id()).await,
+            "/v1/sandbox/messages" => {
+                let message = newest(&answer);
+                assert!(message["text"].as_str().unwrap().contains("Manicure y Pedicure"), "{message}");
+                assert_eq!(message["channel"], "whatsapp");
+            }
+            "/v1/notifications" => assert_eq!(newest(&answer)["status"], "sent"),
+            _ => {}
+        }
+        asked.push(format!("{method} {}", path.split('?').next().unwrap()));
+    }
+    let wanted = ["POST /v1/notify", "GET /v1/sandbox/messages", "GET /v1/notifications", "POST /v1/channels/test"];
+    assert_eq!(asked, wanted, "{printed}");
+    assert_eq!(captured(&api, 100).await.len(), shown.len() + 1);
+    demo.stop();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_demo_in_the_same_folder_goes_on_with_what_is_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("demo").display().to_string();
+    let mut demo = Demo::start(&["--json", "--data", &data]);
+    let (first, tenant) = demo.says_first();
+    let mut body = note("Hola otra vez");
+    (body["channel"], body["to"]["phone"]) = (json!("sms"), json!("33 1234 5678"));
+    let id = first.post("/v1/notify", &body).await.id();
+    arrives(&first, &id).await;
+    demo.stop();
+
+    let mut demo = Demo::start(&["--json", "--data", &data]);
+    let (second, same) = demo.says_first();
+    assert_eq!(same, tenant);
+    assert_ne!(second.key, first.key);
+    for api in [&second, &first.at(second.address)] {
+        assert_eq!(api.find(&id).await["status"], "sent");
+        assert!(captured(api, 100).await.iter().any(|m| m["text"] == "Hola otra vez"));
+        let branches = api.get(&format!("/v1/tenants/{tenant}/branches")).await.expect(200);
+        assert_eq!(branches["items"].as_array().unwrap().len(), 2, "{branches}");
+    }
+    // Its settings can still be read: the key that seals them is kept as well.
+    assert_eq!(second.get("/v1/channels/sms").await.expect(200)["provider"], "sandbox");
+    demo.stop();
+    assert!(Path::new(&data).is_dir());
+}
+
+#[test]
+fn a_demo_on_a_port_that_is_taken_says_what_to_do() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let house = House::new(TestStore::sqlite(), &[]);
+    let port = taken.local_addr().unwrap().port().to_string();
+    let output = run(&house, &["demo", "--port", &port]);
+    fails(&output, 69, &[&port, "--port"]);
 }
