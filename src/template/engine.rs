@@ -13,7 +13,9 @@ use super::{formatting, markup, meter};
 /// Registry for subjects and every text: values stay as they are, but for the channel's own formatting.
 static TEXT: LazyLock<Handlebars<'static>> = LazyLock::new(|| {
     let mut registry = registry();
-    registry.register_escape_fn(|value| escape(value, |value| formatting::plain(value, meter::setting().formatting)));
+    registry.register_escape_fn(|value| {
+        escape(value, |value| formatting::plain(value, meter::setting().formatting, meter::in_address()))
+    });
     registry
 });
 
@@ -78,6 +80,7 @@ fn registry() -> Handlebars<'static> {
     }
     registry.register_helper(meter::STEP, Box::new(meter::Step));
     registry.register_helper(meter::RAW, Box::new(meter::Raw));
+    registry.register_helper(meter::BLOCK, Box::new(meter::Block));
     registry
 }
 
@@ -90,6 +93,7 @@ pub(super) fn render(
 ) -> Result<String, Failed> {
     let mut out = Bounded { text: String::with_capacity(limit.min(512)), limit, full: false };
     let mut state = RenderContext::new(template.name.as_ref());
+    meter::written(&out.text);
     let done = template.render(registry, context, &mut state, &mut out);
     match (done, meter::over()) {
         (_, Some(limit)) => Err(Failed::Limit(limit)),
@@ -118,6 +122,7 @@ impl Output for Bounded {
             return Err(io::Error::other("output limit reached"));
         }
         self.text.push_str(part);
+        meter::written(&self.text);
         Ok(())
     }
 }

@@ -3,7 +3,7 @@
 //! Where a backslash makes a sign plain, it gets one. WhatsApp and Slack know no such thing, and would show the
 //! backslash; there a sign gives way to one that looks like it, and what makes a list of a line is kept from its
 //! beginning by a character that nobody sees. The addresses of pages stay what they are: in them a sign is written as
-//! its code, which means the same.
+//! its code, which means the same. That holds for an address within a value as for a value within an address.
 
 use std::fmt::Write;
 
@@ -12,14 +12,20 @@ use plugin_api::Formatting;
 /// Has no width, joins words, and belongs to no formatting.
 const JOINER: char = '\u{2060}';
 
-/// What a value is in a text of a channel.
-pub(super) fn plain(value: &str, formatting: Option<Formatting>) -> String {
+/// What ends an address although nothing parts it from what follows: `[x](https://…)`, `<https://…|x>`.
+const AROUND: &str = "<>\"`|)]";
+
+/// Of a longer word only so much is looked at.
+const LONGEST_ADDRESS: usize = 4096;
+
+/// What a value is in a text of a channel. `in_address`: it goes on with the address of a page.
+pub(super) fn plain(value: &str, formatting: Option<Formatting>, in_address: bool) -> String {
     let formatting = formatting.filter(|_| {
         // Words and numbers are nothing but text.
         value.starts_with(' ') || value.bytes().any(|b| !b.is_ascii_alphanumeric() && b != b' ')
     });
     match formatting {
-        Some(formatting) => Writer { out: String::with_capacity(value.len() + 8), formatting }.write(value),
+        Some(formatting) => Writer { out: String::with_capacity(value.len() + 8), formatting }.write(value, in_address),
         None => value.to_owned(),
     }
 }
@@ -30,10 +36,15 @@ struct Writer {
 }
 
 impl Writer {
-    fn write(mut self, value: &str) -> String {
+    fn write(mut self, value: &str, in_address: bool) -> String {
         // They would be taken out later, and bring together what they part.
         let value = value.replace(|c: char| c.is_control() && !matches!(c, '\n' | '\t'), "");
         let (mut rest, mut before) = (value.as_str(), None);
+        if in_address {
+            let part = rest.split(char::is_whitespace).next().unwrap_or_default();
+            self.url(part);
+            (before, rest) = (part.chars().last().or(Some('/')), &rest[part.len()..]);
+        }
         while let Some(c) = rest.chars().next() {
             if matches!(before, None | Some('\n'))
                 && let Some(length) = marker(rest, self.formatting)
@@ -95,7 +106,7 @@ impl Writer {
         for (at, c) in url.char_indices() {
             let after = url[at + c.len_utf8()..].chars().next();
             let inside = before.is_some_and(char::is_alphanumeric) && after.is_some_and(char::is_alphanumeric);
-            if "*~`|[]<>{}()\\".contains(c) || (c == '_' && !inside) {
+            if "*~`|[]<>{}()\\\"".contains(c) || (c == '_' && !inside) {
                 let _ = write!(self.out, "%{:02X}", u32::from(c));
             } else {
                 self.out.push(c);
@@ -123,10 +134,24 @@ fn marker(line: &str, formatting: Formatting) -> Option<usize> {
     }
 }
 
+/// Whether what follows this text belongs to the address of a page.
+pub(super) fn ends_in_address(text: &str) -> bool {
+    let text = &text[text.ceil_char_boundary(text.len().saturating_sub(LONGEST_ADDRESS))..];
+    let word = text.rsplit(|c: char| c.is_whitespace() || AROUND.contains(c)).next().unwrap_or_default();
+    word.match_indices("://").any(|(at, _)| {
+        let scheme = word[..at].trim_end_matches(|c: char| c.is_ascii_alphabetic()).len();
+        begins_url(&word[scheme..], word[..scheme].chars().last())
+    })
+}
+
+fn begins_url(text: &str, before: Option<char>) -> bool {
+    let begins = |scheme: &str| text.get(..scheme.len()).is_some_and(|s| s.eq_ignore_ascii_case(scheme));
+    !before.is_some_and(char::is_alphanumeric) && (begins("http://") || begins("https://"))
+}
+
 /// How long the address of a page is that begins here; 0 where none does.
 fn url(text: &str, before: Option<char>) -> usize {
-    let begins = |scheme: &str| text.get(..scheme.len()).is_some_and(|s| s.eq_ignore_ascii_case(scheme));
-    if before.is_some_and(char::is_alphanumeric) || !(begins("http://") || begins("https://")) {
+    if !begins_url(text, before) {
         return 0;
     }
     let url = text.split(char::is_whitespace).next().unwrap_or_default();
@@ -158,22 +183,71 @@ mod tests {
             ("{{DATE(x)}}", "\\{\\{DATE(x)}}", "{{DATE(x)}}", "{{DATE(x)}}"),
             ("a\\*b", "a\\\\\\*b", "a\\∗b", "a\\\u{2060}∗b"),
         ] {
-            assert_eq!(plain(value, Some(Formatting::Markdown)), markdown);
-            assert_eq!(plain(value, Some(Formatting::Signs)), signs);
-            assert_eq!(plain(value, Some(Formatting::Either)), either);
-            assert_eq!(plain(value, None), value);
+            assert_eq!(plain(value, Some(Formatting::Markdown), false), markdown);
+            assert_eq!(plain(value, Some(Formatting::Signs), false), signs);
+            assert_eq!(plain(value, Some(Formatting::Either), false), either);
+            assert_eq!(plain(value, None, false), value);
+            assert_eq!(plain(value, None, true), value);
         }
     }
 
     #[test]
     fn the_address_of_a_page_still_leads_there() {
         for formatting in [Formatting::Markdown, Formatting::Signs, Formatting::Either] {
-            let plain = |value| plain(value, Some(formatting));
+            let plain = |value| plain(value, Some(formatting), false);
             let usual = "https://salon.example/c/a_b-c?x=1&y=%20#z";
             assert_eq!(plain(usual), usual);
             assert_eq!(plain("https://x.example/_a_/~b?q=*(1)z"), "https://x.example/%5Fa%5F/%7Eb?q=%2A%281%29z");
             assert!(plain("*https://x.example/a*").contains("https://x.example/a"));
             assert!(!plain("*https://x.example/a*").contains("%2A"));
         }
+    }
+
+    #[test]
+    fn a_value_in_an_address_leads_there_too() {
+        for formatting in [Formatting::Markdown, Formatting::Signs, Formatting::Either] {
+            for (value, part) in [
+                ("Zk3_-a", "Zk3%5F-a"),
+                ("abc_", "abc%5F"),
+                ("_a_b~", "%5Fa_b%7E"),
+                ("-a.b/c?d=e&f=%20#g", "-a.b/c?d=e&f=%20#g"),
+                ("a*(b)\"", "a%2A%28b%29%22"),
+                ("a\u{1}_", "a%5F"),
+            ] {
+                assert_eq!(plain(value, Some(formatting), true), part);
+            }
+            // Behind a space it is text again, and behind a line break a line.
+            assert_eq!(plain("a_ - b", Some(formatting), true), "a%5F - b");
+            assert_ne!(plain("a\n- b", Some(formatting), true), "a\n- b");
+        }
+    }
+
+    #[test]
+    fn an_address_is_unfinished_until_something_parts_it() {
+        for text in [
+            "https://x.example/c/",
+            "Mira: HTTP://x.example?a=b&c=",
+            "*https://x.example/",
+            "[aquí](https://x.example/",
+            "<https://x.example/",
+            "¿https://x.example/é_~*,",
+            "https://x.example/?to=https%3A//y",
+        ] {
+            assert!(ends_in_address(text), "{text}");
+        }
+        for text in [
+            "",
+            "x.example/",
+            "https:/",
+            "xhttps://x.example/",
+            "ftp://x.example/",
+            "https://x.example/ ",
+            "https://x.example/\n",
+            "[aquí](https://x.example/)",
+            "<https://x.example/|",
+        ] {
+            assert!(!ends_in_address(text), "{text}");
+        }
+        assert!(!ends_in_address(&"é".repeat(LONGEST_ADDRESS)));
     }
 }

@@ -6,10 +6,12 @@ use std::time::{Duration, Instant};
 
 use handlebars::template::{HelperTemplate, Parameter, Subexpression, TemplateElement};
 use handlebars::{
-    Context, Handlebars, Helper, HelperDef, HelperResult, Output, RenderContext, RenderErrorReason, Template,
+    Context, Handlebars, Helper, HelperDef, HelperResult, Output, RenderContext, RenderErrorReason, Renderable,
+    Template,
 };
 
 use super::format::Setting;
+use super::formatting;
 
 /// Turns of loops and partials in one rendering of all parts.
 const STEPS: u32 = 10_000;
@@ -68,6 +70,7 @@ const IDLE: Meter =
 thread_local! {
     static METER: RefCell<Meter> = const { RefCell::new(IDLE) };
     static SETTING: Cell<Setting> = const { Cell::new(Setting::NONE) };
+    static IN_ADDRESS: Cell<bool> = const { Cell::new(false) };
 }
 
 /// While it lives, what is rendered on this thread is one rendering; one within another is part of it.
@@ -108,6 +111,15 @@ pub(super) fn setting() -> Setting {
 /// The part that is rendered next is in this language.
 pub(super) fn in_language(setting: Setting) {
     SETTING.set(setting);
+}
+
+/// All that was written so far: what comes next may belong to an address that has begun in it.
+pub(super) fn written(text: &str) {
+    IN_ADDRESS.set(setting().formatting.is_some() && formatting::ends_in_address(text));
+}
+
+pub(super) fn in_address() -> bool {
+    IN_ADDRESS.get()
 }
 
 pub(super) fn used() -> Used {
@@ -238,6 +250,59 @@ fn raw(call: &HelperTemplate) -> TemplateElement {
     TemplateElement::Expression(Box::new(counted))
 }
 
+/// The helper around what a partial is given as its block: that is rendered by itself before it comes to any output, and
+/// an address in it begins there.
+pub(super) const BLOCK: &str = "recado:block";
+
+#[derive(Clone, Copy)]
+pub(super) struct Block;
+
+impl HelperDef for Block {
+    fn call<'reg: 'rc, 'rc>(
+        &self,
+        helper: &Helper<'rc>,
+        registry: &'reg Handlebars<'reg>,
+        context: &'rc Context,
+        state: &mut RenderContext<'reg, 'rc>,
+        out: &mut dyn Output,
+    ) -> HelperResult {
+        let Some(body) = helper.template() else { return Ok(()) };
+        if setting().formatting.is_none() {
+            return body.render(registry, context, state, out);
+        }
+        let before = IN_ADDRESS.replace(false);
+        let done = body.render(registry, context, state, &mut Apart { text: String::new(), out });
+        IN_ADDRESS.set(before);
+        done
+    }
+}
+
+/// An output of its own, on its way to another.
+struct Apart<'a> {
+    text: String,
+    out: &'a mut dyn Output,
+}
+
+impl Output for Apart<'_> {
+    fn write(&mut self, part: &str) -> Result<(), std::io::Error> {
+        self.out.write(part)?;
+        self.text.push_str(part);
+        written(&self.text);
+        Ok(())
+    }
+}
+
+fn apart(body: &mut Template) {
+    if let Ok(mut around) = Template::compile(&format!("{{{{#{BLOCK}}}}}{{{{/{BLOCK}}}}}"))
+        && let Some(TemplateElement::HelperBlock(block)) = around.elements.first_mut()
+    {
+        let name = body.name.clone();
+        block.template = Some(std::mem::take(body));
+        around.name = name;
+        *body = around;
+    }
+}
+
 /// Puts counters where a template's turns begin and where values pass by the escape function, and takes out what could
 /// not be counted: the indentation of partials.
 pub(super) fn instrument(tree: &mut Template) {
@@ -257,6 +322,10 @@ pub(super) fn instrument(tree: &mut Template) {
                 if let Some(body) = &mut partial.template {
                     instrument(body);
                     count(body, false);
+                    // What stands in for a block that was not given is written where it stands.
+                    if partial.name.as_name() != Some("@partial-block") {
+                        apart(body);
+                    }
                 }
             }
             TemplateElement::HtmlExpression(call) => *element = raw(call),

@@ -79,12 +79,17 @@ fn hostile() -> impl Strategy<Value = String> {
 }
 
 /// Where a value may stand in the text of a chat.
-const TEXTS: [&str; 5] = [
+const TEXTS: [&str; 10] = [
     "{{v}}",
     "Hola *{{v}}*, _{{v}}_ ~{{v}}~ `{{v}}`\n{{v}}",
     "{{v}}{{v}} {{> foot}}",
     "{{#each many}}{{this}} {{truncate this 9}}\n{{/each}}{{join many}}",
     "{{default nothing v}}, [{{v}}](https://x.example/) ({{v}})",
+    "https://x.example/{{v}}",
+    "https://x.example/{{urlencode v}}\n{{v}}",
+    "https://x.example/{{v}}/{{v}}?c={{v}}",
+    "[x](https://x.example/{{v}}){{v}} {{base}}/c/{{v}}",
+    "{{#> frame}}https://x.example/{{v}}\n{{v}}{{/frame}}{{#if v}}{{v}}{{/if}}",
 ];
 
 fn said_to_format() -> impl Strategy<Value = String> {
@@ -176,11 +181,12 @@ proptest! {
         prop_assume!(!value.is_empty());
         let tenant = tenant(vec![
             own("", "_foot", "", &[("text", "*{{v}}*")]),
+            own("", "_frame", "", &[("text", "https://y.example/{{> @partial-block}}{{v}}")]),
             own("", "page", "", &[("text", TEXTS[text])]),
         ]);
         let found = tenant.find("page", None).unwrap();
         let say = |value: &str, formatting| {
-            let data = json!({"v": value, "many": [value, value]});
+            let data = json!({"v": value, "many": [value, value], "base": "https://y.example"});
             found.render_here("es", Parts::of("chat").formatted(Some(formatting)), &data).unwrap().text
         };
         for formatting in [Formatting::Markdown, Formatting::Either] {
@@ -194,6 +200,31 @@ proptest! {
         let meant = tenant_of("{{{v}}}");
         let parts = Parts::of("chat").formatted(Some(Formatting::Markdown));
         prop_assert_eq!(meant.find("t", None).unwrap().render_here("es", parts, &json!({"v": "*x*"})).unwrap().text, "*x*");
+    }
+
+    #[test]
+    fn a_link_leads_where_its_values_say(a in "[a-zA-Z0-9_.~*-]{1,12}", b in "[a-zA-Z0-9_.~*-]{1,12}") {
+        for (text, link) in [
+            ("https://x.example/{{a}}", format!("https://x.example/{a}")),
+            ("Hola: https://x.example/{{urlencode a}}", format!("Hola: https://x.example/{a}")),
+            ("https://x.example/{{a}}/{{b}}?c={{a}}{{b}}", format!("https://x.example/{a}/{b}?c={a}{b}")),
+            ("{{base}}/c/{{a}}", format!("https://y.example/c/{a}")),
+            ("https://x.example/{{#if a}}{{a}}{{/if}}{{> end}}", format!("https://x.example/{a}?b={b}")),
+            ("{{#> frame}}https://x.example/{{a}}{{/frame}}", format!("<https://x.example/{a}>")),
+        ] {
+            let tenant = tenant(vec![
+                own("", "_end", "", &[("text", "?b={{b}}")]),
+                own("", "_frame", "", &[("text", "<{{> @partial-block}}>")]),
+                own("", "t", "", &[("text", text)]),
+            ]);
+            let data = json!({"a": a, "b": b, "base": "https://y.example"});
+            for formatting in [Formatting::Markdown, Formatting::Signs, Formatting::Either] {
+                let parts = Parts::of("chat").formatted(Some(formatting));
+                let said = tenant.find("t", None).unwrap().render_here("es", parts, &data).unwrap().text;
+                let read = said.replace("%5F", "_").replace("%7E", "~").replace("%2A", "*");
+                prop_assert_eq!(read, link.as_str(), "{}", said);
+            }
+        }
     }
 
     #[test]
