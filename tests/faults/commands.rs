@@ -299,9 +299,9 @@ async fn the_demo_shows_people_each_phone_and_lines_that_work_as_they_are() {
     assert!(printed.contains(&format!("{} messages were captured, none was sent", shown.len())), "{printed}");
     for message in &shown {
         let text = message["text"].as_str().unwrap();
-        let subject = message["subject"].as_str().map(|subject| format!("│ [{subject}]\n"));
-        let text: String = text.lines().map(|line| format!("│ {line}\n")).collect();
-        let phone = format!("{}{text}╰─", subject.unwrap_or_default());
+        let mut lines: Vec<String> = message["subject"].as_str().map(|s| format!("│ [{s}]")).into_iter().collect();
+        lines.extend(text.lines().map(|line| format!("│ {line}")));
+        let phone = lines.join("\n") + "\n╰─";
         let channel = message["channel"].as_str().unwrap();
         let frames = printed.split("╭─ ").filter_map(|frame| frame.strip_prefix(&format!("{channel} → ")));
         let fits = frames.filter_map(|frame| frame.split_once('\n')).any(|(_, below)| below.starts_with(&phone));
