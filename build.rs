@@ -22,8 +22,11 @@ fn lay_out() {
     let env = |name: &str| std::env::var(name).unwrap_or_default();
     let released = env("PROFILE") == "release" && env("TARGET") == env("HOST");
     let own_linker = !env("RUSTC_LINKER").is_empty() || env("CARGO_ENCODED_RUSTFLAGS").contains("link");
-    let Some(lld) = lld(&env("RUSTC"), &env("HOST")).filter(|_| released && !own_linker) else { return };
     let order = Path::new(&env("CARGO_MANIFEST_DIR")).join(ORDER);
+    if !released || own_linker || !order.exists() {
+        return;
+    }
+    let Some(lld) = lld(&env("RUSTC"), &env("HOST")) else { return };
     println!("cargo::rustc-link-arg-bins=-B{}", lld.display());
     println!("cargo::rustc-link-arg-bins=-fuse-ld=lld");
     println!("cargo::rustc-link-arg-bins=-Wl,--symbol-ordering-file={},--no-warn-symbol-ordering", order.display());

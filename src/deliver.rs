@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot};
 
 use crate::app::SharedConfig;
@@ -66,9 +67,12 @@ pub struct Engine {
     became_idle: Notify,
     waiters: Mutex<HashMap<NotificationId, Vec<oneshot::Sender<()>>>>,
     stopping: AtomicBool,
+    /// What is no script's is worked on here, wherever it was set going.
+    gateway: Handle,
 }
 
 impl Engine {
+    /// To be called on the gateway's runtime.
     pub fn new(writer: Writer, clock: SharedClock, config: SharedConfig, db: Db, tenants: Arc<Tenants>) -> Arc<Self> {
         Arc::new(Self {
             writer,
@@ -82,6 +86,7 @@ impl Engine {
             became_idle: Notify::new(),
             waiters: Mutex::default(),
             stopping: AtomicBool::new(false),
+            gateway: Handle::current(),
         })
     }
 
@@ -251,7 +256,7 @@ impl Engine {
         };
         self.begin();
         let (engine, lane) = (Arc::clone(self), Arc::clone(lane));
-        tokio::spawn(async move {
+        self.gateway.spawn(async move {
             engine.load(&lane, room, stranded).await;
             engine.pump(&lane);
             engine.end();
@@ -332,7 +337,7 @@ impl Engine {
         if scripted {
             spawn_with_room(work);
         } else {
-            tokio::spawn(work);
+            self.gateway.spawn(work);
         }
     }
 
@@ -461,7 +466,8 @@ impl Engine {
             }
             round = round.wrapping_add(1);
             if round % HOUR == 1 {
-                self.tidy().await;
+                let engine = Arc::clone(&self);
+                tokio::spawn(async move { engine.tidy().await });
             }
             if round.is_multiple_of(50) {
                 self.writer.send(Op::Renew).await;

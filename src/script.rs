@@ -190,9 +190,9 @@ impl Script {
             .unwrap_or_else(|pool::Panicked| Evaluation::failed())
     }
 
-    /// As [`Script::call`], at once where there is room for it ([`crate::runtime`]) and the script's calls are short. It is begun
-    /// there with little time; if that is not enough it is called again in its turn, which does no harm: scripts change
-    /// nothing.
+    /// As [`Script::call`], at once where there is room for it ([`crate::runtime`]) and the script's calls are short. It is
+    /// begun there with little time; if that is not enough it is called again in its turn, which does no harm: scripts
+    /// change nothing.
     pub async fn call_at_once(
         &self,
         function: &'static str,
@@ -203,7 +203,12 @@ impl Script {
             let given = arguments(&secrets);
             let tried = AssertUnwindSafe(|| self.evaluate(function, given, secrets, pace::SHORT));
             match catch_unwind(tried) {
-                Ok(Ok(evaluation)) => return evaluation,
+                Ok(Ok(evaluation)) => {
+                    if evaluation.elapsed > pace::LONG {
+                        self.pace.slow_down();
+                    }
+                    return evaluation;
+                }
                 Ok(Err(given_back)) => secrets = given_back,
                 Err(_) => return Evaluation::failed(),
             }

@@ -263,6 +263,8 @@ pub struct Tenants {
     keyring: Arc<Keyring>,
     templates: Arc<Templates>,
     host: Host,
+    /// For channels that scripts describe: they are worked on apart ([`crate::runtime`]).
+    scripts_host: Host,
     cached: RwLock<HashMap<TenantId, Cached>>,
     /// One load at a time: a change of a busy tenant is read once, not by every request that waits.
     loading: tokio::sync::Mutex<()>,
@@ -284,7 +286,18 @@ impl Tenants {
         host: Host,
     ) -> Arc<Self> {
         let loading = tokio::sync::Mutex::new(());
-        Arc::new(Self { db, config, plugins, keyring, templates, host, cached: RwLock::default(), loading })
+        let scripts_host = Host { http: host.http.apart(), ..host.clone() };
+        Arc::new(Self {
+            db,
+            config,
+            plugins,
+            keyring,
+            templates,
+            host,
+            scripts_host,
+            cached: RwLock::default(),
+            loading,
+        })
     }
 
     pub async fn get(&self, id: &TenantId) -> Result<Arc<Tenant>> {
@@ -457,7 +470,9 @@ impl Tenants {
     ) -> Result<Arc<dyn Channel>, SettingsError> {
         // A provider on the internet can't reach a server that is only known to its own machine.
         let hook_url = hook_url.filter(|_| hook::is_public(&self.config.load().server.public_url));
-        known.open(channel, &account.provider, settings, &Host { hook_url, ..self.host.clone() })
+        let scripted = known.is_scripted(channel, &account.provider);
+        let host = if scripted { &self.scripts_host } else { &self.host };
+        known.open(channel, &account.provider, settings, &Host { hook_url, ..host.clone() })
     }
 
     fn hook_url(

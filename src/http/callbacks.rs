@@ -18,25 +18,31 @@ use crate::app::App;
 use crate::clock::Timestamp;
 use crate::error::{Error, Result};
 use crate::hook::Hook;
+use crate::integrations::COVERED;
 use crate::script::Secrets;
+use crate::store::to_json;
 use crate::store::unread::{self, UnreadRow};
 use crate::tenant::Tenant;
 
 /// Characters of a body that are kept, and of a query.
 const LONGEST: usize = 4096;
-const COVERED: &str = "********";
-
 /// Parts of the names under which a query carries what nobody should read.
 const SECRET_WORDS: [&str; 6] = ["key", "sig", "token", "secret", "pass", "auth"];
 
+/// A secret as it is, as a form writes it, and as JSON does.
+fn spellings(secret: &str) -> [String; 4] {
+    let form = url::form_urlencoded::byte_serialize(secret.as_bytes()).collect();
+    let json = to_json(&secret).trim_matches('"').to_owned();
+    let slashed = json.replace('/', "\\/");
+    [secret.to_owned(), form, json, slashed]
+}
+
 /// A callback to be set aside. Of its headers nothing is kept: they prove who it is from.
 pub(super) fn set_aside(tenant: &Tenant, hook: &Hook, callback: &Callback, problem: &str) -> UnreadRow {
-    // As they are, and as a form writes them.
-    let as_form =
-        |s: &SecretString| url::form_urlencoded::byte_serialize(s.expose_secret().as_bytes()).collect::<String>();
-    let plain = tenant.secrets_of(hook);
-    let encoded: Vec<_> = plain.iter().map(|s| SecretString::from(as_form(s))).collect();
-    let secrets: Vec<_> = plain.into_iter().chain(encoded).map(Arc::new).collect();
+    let settings = tenant.secrets_of(hook);
+    // A setting may hold several, with spaces between them.
+    let secrets = settings.iter().flat_map(|setting| setting.expose_secret().split_whitespace());
+    let secrets: Vec<Arc<SecretString>> = secrets.flat_map(spellings).map(|s| Arc::new(s.into())).collect();
     let cover = |text: &str| {
         let covered = Secrets::lend(secrets.iter().map(|s| ("", s))).cover(text);
         let fit = |c: &char| !c.is_control() || matches!(c, '\n' | '\r' | '\t');
@@ -53,7 +59,7 @@ pub(super) fn set_aside(tenant: &Tenant, hook: &Hook, callback: &Callback, probl
         tenant: hook.tenant.clone(),
         channel: hook.channel.clone(),
         account: hook.account.clone(),
-        problem: problem.to_owned(),
+        problem: cover(problem),
         method: callback.method.to_string(),
         query: cover(&query),
         content_type: cover(callback.header("content-type").unwrap_or_default()),
@@ -117,4 +123,14 @@ pub(super) async fn list(
     let before = page::cursor(query.cursor.as_deref())?;
     let rows = unread::list(&app.db.pool, &tenant, &channel, before.as_deref(), limit + 1, app.now()).await?;
     Ok(Json(page::page(rows, limit, |row| row.id.as_str(), UnreadCallback::from)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_known_in_every_spelling() {
+        assert_eq!(spellings("a/+\"b"), ["a/+\"b", "a%2F%2B%22b", "a/+\\\"b", "a\\/+\\\"b"]);
+    }
 }

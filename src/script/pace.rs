@@ -9,6 +9,10 @@ use super::run::Allowed;
 /// times what a request takes to describe.
 pub(super) const SHORT: Allowed = Allowed { operations: 2_000, time: Duration::from_millis(1), short: true };
 
+/// A call that was over before anybody looked at the clock and still took longer than this was not short: few operations
+/// may be much work each. Some of it may have been waiting for a processor.
+pub(super) const LONG: Duration = Duration::from_millis(3);
+
 /// After a call that was not short, so many wait for their turns before one is tried again.
 const TURNS: u32 = 100;
 

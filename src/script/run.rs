@@ -52,7 +52,8 @@ pub(super) enum Stop {
     Long,
 }
 
-/// How often the clock is asked, and how often the memory.
+/// How often the clock is asked, in a short call and in others, and how often the memory.
+const CLOCK_WHEN_SHORT: u64 = 8;
 const CLOCK: u64 = 64;
 const MEMORY: u64 = 2048;
 /// Bytes by which the process may grow while a script runs that has lasted so long. The engine weighs what functions
@@ -85,6 +86,9 @@ pub(super) struct Run {
 }
 
 pub(super) fn begin(allowed: Allowed) {
+    // A call that panicked has taken nothing along.
+    LOG.take();
+    SECRETS.take();
     METER.with(|meter| {
         meter.operations.set(0);
         meter.allowed.set(allowed);
@@ -118,7 +122,8 @@ pub(super) fn progress(operations: u64) -> Option<Dynamic> {
     METER.with(|meter| {
         meter.operations.set(operations);
         // Asking for the time costs more than an operation.
-        if operations.is_multiple_of(CLOCK) {
+        let clock = if meter.allowed.get().short { CLOCK_WHEN_SHORT } else { CLOCK };
+        if operations.is_multiple_of(clock) {
             let now = Instant::now();
             match meter.deadline.get() {
                 Some(deadline) if now > deadline => meter.stop(meter.late()),

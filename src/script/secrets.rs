@@ -8,6 +8,8 @@ use std::sync::Arc;
 use secrecy::{ExposeSecret, SecretString};
 use uuid::Uuid;
 
+use crate::integrations::COVERED;
+
 /// Placeholders that a script may make of others in one call.
 const MOST: usize = 32;
 
@@ -16,7 +18,6 @@ const SHORTEST: usize = 6;
 
 const OPENING: &str = "{{secret:";
 const CLOSING: &str = "}}";
-const COVERED: &str = "********";
 
 /// The secrets lent to one call.
 #[derive(Default)]

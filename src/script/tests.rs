@@ -355,6 +355,10 @@ mod at_once {
         let count = "fn run(x) { let n = 0; for i in 0..x { n += 1; } n }";
         assert_eq!(called(count, json!(10)).await, (Ok(json!(10)), true));
         assert_eq!(called(count, json!(20_000)).await, (Ok(json!(20_000)), false));
+        // Few operations, each of them much work.
+        let heavy = "fn run(x) { let n = 0; for i in 0..12 { n += parse_json(x).len(); } n }";
+        let long = json!(format!("[{}1]", "1,".repeat(1_900)));
+        assert_eq!(called(heavy, long).await, (Ok(json!(12 * 1_901)), false));
         // A function that goes on when it is stopped ends no other way.
         let swallows = "fn run(x) { let a = []; for i in 0..900 { a += 900 - i; } a.sort(|a, b| a - b); a[0] }";
         assert_eq!(called(swallows, json!(0)).await, (Ok(json!(1)), false));

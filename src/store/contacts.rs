@@ -8,7 +8,7 @@ use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AnyExecutor, AssertSqlSafe, Row, query};
 
 use super::imports::{Mark, Marked};
-use super::{Engine, PerEngine, Statement, StoreResult, json_column, like_pattern, to_json};
+use super::{Engine, PerEngine, Statement, StoreResult, json_column, like_pattern, to_json, unread};
 use crate::clock::Timestamp;
 use crate::contact::{Consent, Contact, Figures, Preferences};
 use crate::error::StoreError;
@@ -541,10 +541,6 @@ pub async fn erase(conn: &mut AnyConnection, tenant: &TenantId, contact: &Contac
         "delete from marketing_plan where tenant_id = $1 and person in ($2, $3, lower($4))",
         "delete from recipient_memory where tenant_id = $1 and address in ($2, $3, $4)",
         "delete from inbound_messages where tenant_id = $1 and sender in ($2, $3, $4)",
-        // As a provider may spell the number: its last ten digits.
-        "delete from unread_callbacks where tenant_id = $1 and (body || query like '%' || $2 || '%' \
-         or body || query like '%' || substr($3, length($3) - 9) || '%' \
-         or lower(body || query) like '%' || replace(lower($4), '@', '%') || '%')",
         "delete from sandbox_messages where tenant_id = $1 and notification_id in \
          (select n.notification_id from notifications n where n.tenant_id = $1 and {theirs})",
         "update idempotency_keys set response = '{\"success\":true,\"logId\":\"' || request_id || \
@@ -559,6 +555,7 @@ pub async fn erase(conn: &mut AnyConnection, tenant: &TenantId, contact: &Contac
             .execute(&mut *conn)
             .await?;
     }
+    unread::erase(&mut *conn, tenant, [Some(id), phone, email]).await?;
     query(AssertSqlSafe(format!("{FORGET} due_at is null and (contact_id = $2 or address = $4 or address = $5)")))
         .bind(tenant.as_str())
         .bind(id)

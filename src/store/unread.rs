@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sqlx::{AnyConnection, AnyExecutor, Row, query};
 
-use super::StoreResult;
+use super::{StoreResult, like_pattern};
 use crate::clock::Timestamp;
 use crate::ids::TenantId;
 
@@ -65,6 +65,29 @@ pub async fn insert(conn: &mut AnyConnection, row: &UnreadRow) -> StoreResult<()
 /// Lets go of what is older than it may become.
 pub async fn expire_any_tenant(db: impl AnyExecutor<'_>, now: Timestamp) -> StoreResult<()> {
     query("delete from unread_callbacks where received_at < $1").bind(now.minus(KEPT_FOR).0).execute(db).await?;
+    Ok(())
+}
+
+/// Lets go of those that name a person: an id, a phone (E.164), an e-mail address.
+pub async fn erase(
+    conn: &mut AnyConnection,
+    tenant: &TenantId,
+    [id, phone, email]: [Option<&str>; 3],
+) -> StoreResult<()> {
+    // A provider may leave out the country, and a form writes an `@` as a code.
+    let digits = phone.map(|phone| phone.trim_start_matches('+')).map(|d| &d[d.len().saturating_sub(10)..]);
+    let [id, digits, email] = [id, digits, email].map(|text| text.map(|text| like_pattern(&text.to_lowercase())));
+    let email = email.map(|email| email.replace('@', "%"));
+    query(
+        "delete from unread_callbacks where tenant_id = $1 and (lower(problem || body || query) like $2 escape '\\' \
+         or lower(problem || body || query) like $3 escape '\\' or lower(problem || body || query) like $4 escape '\\')",
+    )
+    .bind(tenant.as_str())
+    .bind(id)
+    .bind(digits)
+    .bind(email)
+    .execute(conn)
+    .await?;
     Ok(())
 }
 

@@ -43,7 +43,7 @@ on_each_store!(switching_a_channel_off_under_load_holds_messages_back_and_loses_
         let before = ledger.len();
         eventually("there is much to do", 30 * SECOND, || async { ledger.len() > before + 40 }).await;
         // What is asked for now is refused, so the callers rest.
-        load.call_at(&[]);
+        load.rest().await;
         let sent_before = sink.total();
         house.write_config(OFF);
         if by_signal {

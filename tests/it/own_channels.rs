@@ -426,6 +426,8 @@ on_each_store!(a_channel_that_runs_wild_when_it_is_used_stops_nothing_else, asyn
         "if message.text == \"loop\" {{ loop {{}} }} if message.text == \"recurse\" {{ return request(message, settings); }} \
          if message.text == \"grow\" {{ let s = message.text; loop {{ s += s; }} }} if message.text == \"nonsense\" {{ return 5; }} \
          if message.text == \"elsewhere\" {{ return #{{url: \"{}\", json: #{{token: settings.token}}}}; }} \
+         if message.text == \"heads\" {{ let h = #{{}}; for n in 0..400 {{ h[`x-${{n}}`] = \"1\"; }} \
+         return #{{url: settings.url, headers: h}}; }} \
          if message.text == \"metadata\" {{ return #{{url: \"http://169.254.169.254/\"}}; }}",
         elsewhere.url("/")
     );
@@ -441,6 +443,7 @@ on_each_store!(a_channel_that_runs_wild_when_it_is_used_stops_nothing_else, asyn
         ("recurse", "script_limit"),
         ("grow", "script_limit"),
         ("nonsense", "script_result"),
+        ("heads", "script_result"),
         ("elsewhere", "host_not_allowed"),
         ("metadata", "script_result"),
         ("{{secret:token}}", ""),

@@ -40,7 +40,7 @@ impl Request {
             method_of(&method.into_text().map_err(|_| "method: must be a text such as \"POST\"")?)?
         };
         let url = fields.take("url").into_text().map_err(|_| "url: must be a text")?;
-        let mut url = urls.read(fill_url(&url, secrets)).map_err(|e| format!("url: {}", e.detail))?;
+        let mut url = urls.read(&url, secrets).map_err(|e| format!("url: {}", e.detail))?;
         let mut query = Vec::new();
         pairs("query", fields.take("query"), secrets, |name, value| {
             query.push((name.to_owned(), value));
@@ -52,8 +52,7 @@ impl Request {
         let mut headers = HeaderMap::new();
         pairs("headers", fields.take("headers"), secrets, |name, value| {
             let (name, value) = header(name, &value)?;
-            headers.append(name, value);
-            Ok(())
+            headers.try_append(name, value).map(drop).map_err(|_| "headers: there are too many".to_owned())
         })?;
         let given: Vec<_> = ["json", "form", "body"].into_iter().filter(|n| fields.has(n)).collect();
         let body = match given[..] {
@@ -145,7 +144,12 @@ impl Urls {
         Self { guard, last: Mutex::default() }
     }
 
-    fn read(&self, text: String) -> Result<Url, UrlError> {
+    fn read(&self, given: &str, secrets: &Secrets) -> Result<Url, UrlError> {
+        let text = fill_url(given, secrets);
+        // A secret is not kept in clear for longer than its call.
+        if secrets.is_in(given) {
+            return self.guard.check_text(&text);
+        }
         let last = || self.last.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, url)) = last().as_ref().filter(|(known, _)| *known == text) {
             return Ok(url.clone());
@@ -191,6 +195,9 @@ fn fill(value: Value, secrets: &Secrets) -> Value {
 }
 
 /// Each pair of a map of texts; what is `()` is left out, and a list gives its name several times.
+/// Headers, parts of a query or fields of a form that a request may have.
+const MOST_PAIRS: usize = 200;
+
 fn pairs(
     what: &str,
     given: Made,
@@ -201,7 +208,9 @@ fn pairs(
         return Ok(());
     }
     let fields = given.into_fields().map_err(|_| format!("{what}: must be a map of texts"))?;
+    let mut left = MOST_PAIRS;
     let mut one = |name: &str, value: Made| {
+        left = usize::checked_sub(left, 1).ok_or_else(|| format!("{what}: has more than {MOST_PAIRS} entries"))?;
         let text = value.into_text().or_else(|other| other.into_value().ok().as_ref().and_then(text_of).ok_or(()));
         let text = text.map_err(|()| format!("{what}.{name}: must be a text or a number"))?;
         each(name, secrets.revealed(text))

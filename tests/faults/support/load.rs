@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use super::{Shop, note, pause};
+use super::{Shop, eventually, note, pause};
 
 /// What was accepted, and for whom.
 #[derive(Default)]
@@ -54,6 +54,8 @@ struct Shared {
     turn: AtomicUsize,
     repeats: AtomicUsize,
     replayed: AtomicUsize,
+    /// Requests under way.
+    calling: AtomicUsize,
 }
 
 impl Load {
@@ -71,6 +73,13 @@ impl Load {
     /// Whom to call from now on.
     pub fn call_at(&self, addresses: &[SocketAddr]) {
         *self.shared.addresses.lock().unwrap() = addresses.to_vec();
+    }
+
+    /// Nobody calls any more, and everybody has an answer.
+    pub async fn rest(&self) {
+        self.call_at(&[]);
+        let calling = || async { self.shared.calling.load(Ordering::SeqCst) == 0 };
+        eventually("every caller has an answer", Duration::from_secs(30), calling).await;
     }
 
     /// Lets every caller come to its answer. Tells how often one had to repeat, and how often the first answer came back.
@@ -109,13 +118,17 @@ async fn post(shared: &Shared, shop: &Shop, turn: usize) -> String {
     for nth in turn.. {
         let address = {
             let addresses = shared.addresses.lock().unwrap();
-            (!addresses.is_empty()).then(|| addresses[nth % addresses.len()])
+            let address = (!addresses.is_empty()).then(|| addresses[nth % addresses.len()]);
+            shared.calling.fetch_add(usize::from(address.is_some()), Ordering::SeqCst);
+            address
         };
         let Some(address) = address else {
             pause(Duration::from_millis(20)).await;
             continue;
         };
-        match shop.api.at(address).notify_once(&key, &body).await {
+        let answer = shop.api.at(address).notify_once(&key, &body).await;
+        shared.calling.fetch_sub(1, Ordering::SeqCst);
+        match answer {
             Ok(answer) if answer.status == 202 => {
                 shared.replayed.fetch_add(usize::from(answer.replayed), Ordering::SeqCst);
                 return answer.id();
