@@ -1,4 +1,4 @@
-//! The only place that asks the time. Everything else is given a [`Clock`], and tests own theirs.
+//! The only place that asks the time. Everything else is given a `Clock`, and tests own theirs.
 
 use std::fmt;
 use std::sync::atomic::{AtomicI64, Ordering};

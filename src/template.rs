@@ -1,7 +1,7 @@
 //! Templates: which part of which language a message is made of, what data it needs, and its rendering.
 //!
-//! A [`Template`] is a value that compiles its parts at first use and keeps them; rendering takes no lock. [`Templates`]
-//! holds those of the program, [`OwnTemplates`] a tenant's, and [`Found`] is what a name means to one branch: its own
+//! A `Template` is a value that compiles its parts at first use and keeps them; rendering takes no lock. `Templates`
+//! holds those of the program, `OwnTemplates` a tenant's, and `Found` is what a name means to one branch: its own
 //! words first. What tenants wrote is judged before the parser sees it and rendered within bounds, on threads of its own.
 
 mod bounds;

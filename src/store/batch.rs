@@ -1,7 +1,7 @@
 //! The hot path's writes: rows of several kinds in one commit.
 //!
 //! SQLite gets prepared statements on a thread of its own, PostgreSQL one statement of data-changing CTEs over JSON texts.
-//! Both are made from the same [`spec::Spec`]s.
+//! Both are made from the same `spec::Spec`s.
 
 mod json;
 mod spec;

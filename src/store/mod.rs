@@ -1,7 +1,7 @@
 //! The store: connecting, migrating, and every difference between SQLite and PostgreSQL.
 //!
 //! All statements are one portable text for both (`$1` placeholders; `text`, `bigint`, `double precision`; the time is
-//! a bind). Batches travel as one JSON text, see [`Engine::rows`].
+//! a bind). Batches travel as one JSON text, see `Engine::rows`.
 
 pub mod appointments;
 pub mod batch;
