@@ -121,9 +121,12 @@ impl Engine {
         lanes.values().flat_map(HashMap::values).cloned().collect()
     }
 
-    pub fn memory_left(&self) -> bool {
-        self.held.load(Ordering::Relaxed) < self.config.load().delivery.max_in_memory
-            && !self.stopping.load(Ordering::Relaxed)
+    /// How many deliveries more may be held.
+    pub fn memory_left(&self) -> usize {
+        if self.stopping.load(Ordering::Relaxed) {
+            return 0;
+        }
+        self.config.load().delivery.max_in_memory.saturating_sub(self.held.load(Ordering::Relaxed))
     }
 
     /// A fresh delivery is durable: it goes where its admission says.
@@ -248,11 +251,14 @@ impl Engine {
                 self.spawn(Arc::clone(lane), delivery, How::Around(reason), scripted);
             }
             let stranded = stranded.is_some();
-            if !state.wants_load(now, stranded) {
+            let left = self.memory_left();
+            if !state.wants_load(now, stranded) || (left == 0 && state.queued() > 0) {
                 return;
             }
             state.loading = true;
-            (if state.circuit_open() && !stranded { 1 } else { state.room().max(1) }, stranded)
+            // Every lane gets on, if only by one at a time while memory is full.
+            let most = state.room().min(left).max(1);
+            (if state.circuit_open() && !stranded { 1 } else { most }, stranded)
         };
         self.begin();
         let (engine, lane) = (Arc::clone(self), Arc::clone(lane));

@@ -122,7 +122,7 @@ fn one_probe_at_a_time_goes_after_pauses_that_double_up_to_a_minute() {
     let mut state = open_lane(8, 20);
     let mut at = NOW;
     for pause in [8, 16, 32, 64, 64] {
-        assert!(state.pop(at.plus(pause * SECOND - MOMENT)).is_none(), "before {pause} s");
+        assert!(state.pop(at.plus(pause * SECOND).minus(MOMENT)).is_none(), "before {pause} s");
         at = at.plus(pause * SECOND);
         let probe = start(&mut state, at);
         assert_eq!(probe.len(), 1, "after {pause} s");
@@ -140,7 +140,7 @@ fn pauses_differ_by_a_quarter_either_way() {
             let delivery = state.pop(NOW).unwrap();
             state.done(&delivery, FAILURE, chance, NOW);
         }
-        assert!(state.pop(NOW.plus(seconds * SECOND - MOMENT)).is_none());
+        assert!(state.pop(NOW.plus(seconds * SECOND).minus(MOMENT)).is_none());
         assert!(state.pop(NOW.plus(seconds * SECOND)).is_some(), "{seconds} s");
     }
 }
@@ -151,7 +151,9 @@ fn no_probe_goes_while_a_call_from_before_is_under_way() {
     push(&mut state, 9);
     let mut calls = start(&mut state, NOW);
     let last = calls.pop().unwrap();
-    calls.iter().for_each(|call| state.done(call, FAILURE, MIDDLE, NOW));
+    for call in &calls {
+        state.done(call, FAILURE, MIDDLE, NOW);
+    }
     let later = NOW.plus(60 * SECOND);
     assert!(state.circuit_open() && state.pop(later).is_none());
     state.done(&last, None, MIDDLE, later);
@@ -211,7 +213,7 @@ fn a_circuit_that_closed_takes_five_failures_to_open_and_its_shortest_pause_agai
         state.done(&delivery, FAILURE, MIDDLE, at);
         assert_eq!(state.circuit_open(), failures == 5);
     }
-    assert!(state.pop(at.plus(8 * SECOND - MOMENT)).is_none());
+    assert!(state.pop(at.plus(8 * SECOND).minus(MOMENT)).is_none());
     assert!(state.pop(at.plus(8 * SECOND)).is_some());
 }
 
@@ -221,7 +223,7 @@ fn patience_that_was_asked_for_is_kept() {
     push(&mut state, 4);
     state.pause_until(NOW.plus(30 * SECOND));
     state.pause_until(NOW.plus(20 * SECOND));
-    assert!(state.pop(NOW.plus(30 * SECOND - MOMENT)).is_none(), "the longer one counts");
+    assert!(state.pop(NOW.plus(30 * SECOND).minus(MOMENT)).is_none(), "the longer one counts");
     assert_eq!(start(&mut state, NOW.plus(30 * SECOND)).len(), 1, "and one call finds out whether it was enough");
 }
 

@@ -189,7 +189,7 @@ impl Task {
         if suppressed || d.send_at.is_some_and(|at| at > now) {
             return Admission::Store;
         }
-        let memory_left = self.engine.memory_left();
+        let memory_left = self.engine.memory_left() > 0;
         self.engine.lane(&d.tenant, &d.lane).state().admit(d, now, memory_left)
     }
 

@@ -284,11 +284,11 @@ on_each_store!(p21_five_failures_in_a_row_open_the_circuit, ONE_AT_A_TIME, async
         app.deliver_due().await;
         assert_eq!(failures().await, 5, "{failure}");
         // The first pause is 8 s and a quarter more or less, the next one twice that.
-        app.advance(6 * SECOND - moment).await;
+        app.advance((6 * SECOND).saturating_sub(moment)).await;
         assert_eq!(failures().await, 5, "{failure}: a probe before its time");
         app.advance(4 * SECOND + moment).await;
         assert_eq!(failures().await, 6, "{failure}: one probe");
-        app.advance(12 * SECOND - moment).await;
+        app.advance((12 * SECOND).saturating_sub(moment)).await;
         assert_eq!(failures().await, 6, "{failure}: a probe before its time");
         app.advance(8 * SECOND + moment).await;
         assert_eq!(failures().await, 7, "{failure}: one probe");
