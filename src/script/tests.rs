@@ -333,8 +333,6 @@ async fn many_calls_share_few_threads() {
 }
 
 mod at_once {
-    use std::time::{Duration, Instant};
-
     use secrecy::SecretString;
 
     use super::*;
@@ -397,12 +395,11 @@ mod at_once {
             })
         });
         let many: Vec<_> = many.collect();
-        let began = Instant::now();
         for n in 0..50 {
             assert_eq!(called("fn run(x) { x + 1 }", json!(n)).await, (Ok(json!(n + 1)), true));
         }
-        // One after the other they take ten seconds and more.
-        assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+        // Whoever had to wait for those would have waited for all of them.
+        assert!(many.iter().any(|loops| !loops.is_finished()));
         many.iter().for_each(tokio::task::JoinHandle::abort);
     }
 }

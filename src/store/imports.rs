@@ -26,9 +26,9 @@ impl Mark {
 
 /// A table whose rows are marked, and the column they are found by.
 pub(super) struct Marked {
-    pub table: &'static str,
-    pub key: &'static str,
-    pub sql: PerEngine,
+    table: &'static str,
+    key: &'static str,
+    sql: PerEngine,
 }
 
 impl Marked {

@@ -194,10 +194,10 @@ fn fill(value: Value, secrets: &Secrets) -> Value {
     }
 }
 
-/// Each pair of a map of texts; what is `()` is left out, and a list gives its name several times.
 /// Headers, parts of a query or fields of a form that a request may have.
 const MOST_PAIRS: usize = 200;
 
+/// Each pair of a map of texts; what is `()` is left out, and a list gives its name several times.
 fn pairs(
     what: &str,
     given: Made,
