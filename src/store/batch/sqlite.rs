@@ -227,3 +227,18 @@ impl Rows {
         self.values.chunks(self.values.len() / self.count.max(1))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    /// P1, for the connection that writes what was accepted.
+    #[test]
+    fn the_writers_own_connection_waits_for_the_disk() {
+        let folder = tempfile::tempdir().unwrap();
+        let conn = connect(&folder.path().join("recado.db")).unwrap();
+        let synchronous: i64 = conn.query_row("pragma synchronous", [], |row| row.get(0)).unwrap();
+        assert_eq!(synchronous, 2, "FULL");
+    }
+}
