@@ -3,9 +3,11 @@
 //!     cargo bench --bench import -- 50000 3
 //!
 //! The arguments are rows and rounds. `indexed` inserts into a copy of the table with its indexes, `bare` into one
-//! without. Both get the rows ready-made, in the import's own batches, one statement and one commit each; the import
-//! parses, checks, looks everybody up and writes. SQLite is always tried, PostgreSQL where TEST_DATABASE_URL
-//! names one or one answers on 127.0.0.1:5432. `x bare` and `x indexed` are medians of the rounds' ratios.
+//! without; `with figures` inserts appointments, indexed, and writes the figures of the contact of each into a copy of
+//! `contacts`, for an appointment is not stored without them. All get the rows ready-made, in the import's own batches, one
+//! commit each; the import parses, checks, looks everybody up and writes. SQLite is always tried, PostgreSQL where
+//! TEST_DATABASE_URL names one or one answers on 127.0.0.1:5432. What follows `x` are medians of the rounds' ratios:
+//! to `bare`, to `indexed`, and to bare writes of all that the import has to write.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 #[path = "../tests/it/support/store.rs"]
@@ -28,7 +30,7 @@ use recado::app::App;
 use recado::config::Config;
 use recado::store::Db;
 use serde_json::{Value, json};
-use sqlx::AssertSqlSafe;
+use sqlx::{AnyConnection, AnyExecutor, AssertSqlSafe, Connection, query};
 use tower::ServiceExt;
 
 use store::TestStore;
@@ -45,7 +47,10 @@ fn main() {
     tracing_subscriber::fmt().with_env_filter("error").with_writer(std::io::stderr).init();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        println!("{:<10} {:<22} {:>9} {:>7} {:>10}", "store", "what", "a second", "x bare", "x indexed");
+        println!(
+            "{:<10} {:<26} {:>9} {:>7} {:>10} {:>9}",
+            "store", "what", "a second", "x bare", "x indexed", "x written"
+        );
         measure(TestStore::sqlite(), count, rounds).await;
         if let Some(store) = TestStore::postgres().await {
             measure(store, count, rounds).await;
@@ -57,18 +62,19 @@ async fn measure(mut store: TestStore, count: usize, rounds: usize) {
     let app = App::build(config(&store), None).await.unwrap();
     app.start().await.unwrap();
     let router = recado::http::router(Arc::clone(&app));
-    // Each with the limits it is measured against, with and without indexes.
+    // Each with the limits it is measured against: `bare` and, after it, `indexed`; and all that it has to write.
     let names = [
-        ("contacts, bare", 0),
-        ("contacts, indexed", 0),
-        ("appointments, bare", 2),
-        ("appointments, indexed", 2),
-        ("contacts, new", 0),
-        ("contacts, known", 0),
-        ("appointments, new", 2),
-        ("appointments, known", 2),
+        ("contacts, bare", 0, 1),
+        ("contacts, indexed", 0, 1),
+        ("appointments, bare", 2, 4),
+        ("appointments, indexed", 2, 4),
+        ("appointments, with figures", 2, 4),
+        ("contacts, new", 0, 1),
+        ("contacts, known", 0, 1),
+        ("appointments, new", 2, 4),
+        ("appointments, known", 2, 4),
     ];
-    let mut rates: [Vec<f64>; 8] = Default::default();
+    let mut rates: [Vec<f64>; 9] = Default::default();
     // The first round warms up.
     for round in 0..=rounds {
         // A salon of its own each time, so that everybody is new.
@@ -79,6 +85,7 @@ async fn measure(mut store: TestStore, count: usize, rounds: usize) {
             insert_bare(&app.db, CONTACTS, count, true).await,
             insert_bare(&app.db, APPOINTMENTS, count, false).await,
             insert_bare(&app.db, APPOINTMENTS, count, true).await,
+            insert_with_figures(&app.db, count).await,
             import(&router, &key, "contacts", &contacts, count).await,
             import(&router, &key, "contacts", &contacts, count).await,
             import(&router, &key, "appointments", &appointments, count).await,
@@ -90,14 +97,15 @@ async fn measure(mut store: TestStore, count: usize, rounds: usize) {
             }
         }
     }
-    for ((name, limit), own) in names.iter().zip(&rates) {
-        let against = |other: &[f64]| median(own.iter().zip(other).map(|(own, other)| own / other));
+    for ((name, bare, written), own) in names.iter().zip(&rates) {
+        let against = |other: usize| median(own.iter().zip(&rates[other]).map(|(own, other)| own / other));
         println!(
-            "{:<10} {name:<22} {:>9.0} {:>7.3} {:>10.3}",
+            "{:<10} {name:<26} {:>9.0} {:>7.3} {:>10.3} {:>9.3}",
             app.db.engine.name(),
             median(own.iter().copied()),
-            against(&rates[*limit]),
-            against(&rates[limit + 1])
+            against(*bare),
+            against(bare + 1),
+            against(*written)
         );
     }
     app.stop().await;
@@ -202,13 +210,35 @@ const APPOINTMENTS: Ready = Ready {
     },
 };
 
-/// The limit: ready-made rows in one statement and one commit for many, into a copy of their table.
-async fn insert_bare(db: &Db, ready: Ready, count: usize, indexed: bool) -> f64 {
-    let Ready { table: original, columns, row } = ready;
+/// Ready-made batches of rows, and the statement that takes one in.
+struct Writing {
+    sql: String,
+    batches: Vec<String>,
+}
+
+impl Writing {
+    fn new(count: usize, row: impl Fn(usize) -> Value, sql: String) -> Self {
+        let batch = |from: usize| (from..count.min(from + COMMIT)).map(&row).collect::<Vec<_>>();
+        let batches = (0..count).step_by(COMMIT).map(|from| serde_json::to_string(&batch(from)).unwrap()).collect();
+        Self { sql, batches }
+    }
+
+    fn of_rows(db: &Db, ready: Ready, table: &str, count: usize) -> Self {
+        let Ready { columns, row, .. } = ready;
+        let names: Vec<&str> = columns.split(", ").filter_map(|c| c.split_whitespace().next()).collect();
+        let names = names.join(", ");
+        let sql = format!("insert into {table} ({names}) select {names} from {}", db.engine.rows(columns));
+        Self::new(count, |n| row(n, count), sql)
+    }
+
+    async fn write(&self, db: impl AnyExecutor<'_>, batch: usize) {
+        query(AssertSqlSafe(self.sql.as_str())).bind(&self.batches[batch]).execute(db).await.unwrap();
+    }
+}
+
+/// A table like the original, under a name of its own.
+async fn copy(conn: &mut AnyConnection, original: &str, indexed: bool) -> String {
     let table = format!("bare_{}", uuid::Uuid::new_v4().simple());
-    let names: Vec<&str> = columns.split(", ").filter_map(|c| c.split_whitespace().next()).collect();
-    let from = db.engine.rows(columns);
-    let mut conn = db.connect().await.unwrap();
     let schema = include_str!("../migrations/0004_contacts.sql");
     let schema = schema.lines().map(|line| line.split("--").next().unwrap()).collect::<Vec<_>>().join(" ");
     for statement in schema.split(';').map(str::trim) {
@@ -223,19 +253,60 @@ async fn insert_bare(db: &Db, ready: Ready, count: usize, indexed: bool) -> f64 
         } else {
             continue;
         };
-        sqlx::query(AssertSqlSafe(sql)).execute(&mut conn).await.unwrap();
+        query(AssertSqlSafe(sql)).execute(&mut *conn).await.unwrap();
     }
-    let batch = |from: usize| (from..count.min(from + COMMIT)).map(|n| row(n, count)).collect::<Vec<_>>();
-    let batches: Vec<String> =
-        (0..count).step_by(COMMIT).map(|from| serde_json::to_string(&batch(from)).unwrap()).collect();
-    let names = names.join(", ");
-    let sql = format!("insert into {table} ({names}) select {names} from {from}");
+    table
+}
+
+async fn drop_table(conn: &mut AnyConnection, table: &str) {
+    query(AssertSqlSafe(format!("drop table {table}"))).execute(conn).await.unwrap();
+}
+
+/// The limit: ready-made rows in one statement and one commit for many, into a copy of their table.
+async fn insert_bare(db: &Db, ready: Ready, count: usize, indexed: bool) -> f64 {
+    let mut conn = db.connect_for_growing().await.unwrap();
+    let table = copy(&mut conn, ready.table, indexed).await;
+    let rows = Writing::of_rows(db, ready, &table, count);
     let began = Instant::now();
-    for batch in &batches {
-        sqlx::query(AssertSqlSafe(sql.as_str())).bind(batch).execute(&mut conn).await.unwrap();
+    for batch in 0..rows.batches.len() {
+        rows.write(&mut conn, batch).await;
     }
     let rate = per_second(count, began);
-    sqlx::query(AssertSqlSafe(format!("drop table {table}"))).execute(&mut conn).await.unwrap();
+    drop_table(&mut conn, &table).await;
+    rate
+}
+
+/// The limit of appointments: the row, and the figures of the contact it is of.
+async fn insert_with_figures(db: &Db, count: usize) -> f64 {
+    let mut conn = db.connect_for_growing().await.unwrap();
+    let (contacts, appointments) =
+        (copy(&mut conn, "contacts", true).await, copy(&mut conn, "appointments", true).await);
+    let people = Writing::of_rows(db, CONTACTS, &contacts, count);
+    for batch in 0..people.batches.len() {
+        people.write(&mut conn, batch).await;
+    }
+    let rows = Writing::of_rows(db, APPOINTMENTS, &appointments, count);
+    let figures = |n: usize| {
+        let appointment = (APPOINTMENTS.row)(n, count);
+        json!({"t": appointment["tenant_id"], "id": appointment["contact_id"], "la": appointment["starts_at"]})
+    };
+    let sql = format!(
+        "update {contacts} set appointments = 1, completed = 1, cancelled = 0, no_shows = 0, last_at = v.la \
+         from {} where {contacts}.tenant_id = v.t and {contacts}.contact_id = v.id",
+        db.engine.rows("t text, id text, la bigint")
+    );
+    let figures = Writing::new(count, figures, sql);
+    let began = Instant::now();
+    for batch in 0..rows.batches.len() {
+        let mut transaction = conn.begin().await.unwrap();
+        rows.write(&mut *transaction, batch).await;
+        figures.write(&mut *transaction, batch).await;
+        transaction.commit().await.unwrap();
+    }
+    let rate = per_second(count, began);
+    for table in [contacts, appointments] {
+        drop_table(&mut conn, &table).await;
+    }
     rate
 }
 

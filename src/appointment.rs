@@ -341,10 +341,11 @@ async fn find_contacts(
     let ids: BTreeSet<&str> =
         rows.iter().filter_map(|r| if let Whose::Id(id) = &r.whose { Some(&**id) } else { None }).collect();
     let ids: Vec<&str> = ids.into_iter().collect();
-    let by_id: HashMap<String, ContactId> = match ids.as_slice() {
-        [] => HashMap::new(),
+    let found = match ids.as_slice() {
+        [] => Vec::new(),
         ids => contacts::resolve_ids(&mut *conn, engine, tenant, ids).await?,
     };
+    let by_id: HashMap<&str, ContactId> = ids.into_iter().zip(found).filter_map(|(id, who)| Some((id, who?))).collect();
     let keys: Vec<Key<'_>> = rows
         .iter()
         .enumerate()
@@ -366,7 +367,7 @@ async fn find_contacts(
     let unknown = |pointer: &str| Err(Fault::new(pointer, "unknown_contact", "this tenant has no such contact"));
     let whose = rows.iter().enumerate().map(|(n, row)| {
         let pointer = match &row.whose {
-            Whose::Id(id) => return by_id.get(id).cloned().map_or_else(|| unknown("/contactId"), Ok),
+            Whose::Id(id) => return by_id.get(&**id).cloned().map_or_else(|| unknown("/contactId"), Ok),
             Whose::Phone(_) => "/phone",
             Whose::Email(_) => "/email",
         };
