@@ -2,11 +2,11 @@
 //!
 //!     cargo bench --bench twin -- 5000 7
 //!
-//! The arguments are messages a round and rounds. `one by one` and `64 at once` make the bare calls with the real client
-//! over connections that are kept, on the threads where the gateway makes them; `gateway` goes all the way, from
-//! `/v1/notify` to the stored outcome, on SQLite. The receiver is a process of its own and the same for both. `ratio` is
-//! the script's time per message to the native channel's, `CPU` the same of this process's time on the processors:
-//! medians of rounds taken in turns.
+//! The arguments are messages a round and rounds. `calls` are the bare ones, made with the real client over connections
+//! that are kept, on the threads where the gateway makes them; `gateway` goes all the way, from `/v1/notify` to the stored
+//! outcome, on SQLite: one by one, each waiting for the last one's outcome (`Prefer: wait`), and 64 at once, which is as
+//! fast as it goes. The receiver is a process of its own and the same for both. `ratio` is the script's time per message
+//! to the native channel's, `CPU` the same of this process's time on the processors: medians of rounds taken in turns.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 #[path = "../tests/it/support/store.rs"]
@@ -57,7 +57,7 @@ fn main() {
     tracing_subscriber::fmt().with_env_filter("error").with_writer(std::io::stderr).init();
     runtime.block_on(async {
         let (mut receiver, url) = start_receiver();
-        println!("{:<14} {:>12} {:>12} {:>7} {:>7}", "what", "native", "script", "ratio", "CPU");
+        println!("{:<20} {:>12} {:>12} {:>7} {:>7}", "what", "native", "script", "ratio", "CPU");
         calls(&url, count, rounds).await;
         gateway(&url, count, rounds).await;
         receiver.kill().unwrap();
@@ -114,7 +114,7 @@ fn print(what: &str, native: &[Cost], script: &[Cost]) {
     let time = |costs: &[Cost]| median(costs.iter().map(|c| c.0 * 1e6).collect());
     let ratio = |of: fn(&Cost) -> f64| median(native.iter().zip(script).map(|(n, s)| of(s) / of(n)).collect());
     println!(
-        "{what:<14} {:>9.2} µs {:>9.2} µs {:>7.2} {:>7.2}",
+        "{what:<20} {:>9.2} µs {:>9.2} µs {:>7.2} {:>7.2}",
         time(native),
         time(script),
         ratio(|c| c.0),
@@ -134,7 +134,7 @@ async fn calls(url: &str, count: usize, rounds: usize) {
     let native = plugin_webhook::plugin().open("webhook", &settings, &host).unwrap();
     // As in the gateway, each keeps its connections to itself.
     let script = script.open("webhook", &settings, &loopback_host(Duration::from_secs(20))).unwrap();
-    for (what, callers, count) in [("one by one", 1, count / 4), ("64 at once", CALLERS, count)] {
+    for (what, callers, count) in [("calls, one by one", 1, count / 4), ("calls, 64 at once", CALLERS, count)] {
         let (mut natives, mut scripts) = (vec![], vec![]);
         for _ in 0..=rounds {
             natives.push(call(&native, callers, count, |task| tokio::spawn(task)).await);
@@ -173,12 +173,14 @@ async fn call(
 async fn gateway(url: &str, count: usize, rounds: usize) {
     let mut store = TestStore::sqlite();
     let gateway = Gateway::start(&store, url).await;
-    let (mut natives, mut scripts) = (vec![], vec![]);
-    for _ in 0..=rounds {
-        natives.push(gateway.send("webhook", count).await);
-        scripts.push(gateway.send("twin", count).await);
+    for (what, callers, count) in [("gateway, one by one", 1, count / 10), ("gateway, 64 at once", CALLERS, count)] {
+        let (mut natives, mut scripts) = (vec![], vec![]);
+        for _ in 0..=rounds {
+            natives.push(gateway.send("webhook", callers, count).await);
+            scripts.push(gateway.send("twin", callers, count).await);
+        }
+        print(what, &natives, &scripts);
     }
-    print("gateway", &natives, &scripts);
     gateway.app.stop().await;
     gateway.app.db.pool.close().await;
     store.remove().await;
@@ -209,7 +211,7 @@ impl Gateway {
         gateway
     }
 
-    async fn send(&self, channel: &str, count: usize) -> Cost {
+    async fn send(&self, channel: &str, callers: usize, count: usize) -> Cost {
         let body = json!({
             "type": "appointment_reminder", "channel": channel, "to": {"phone": "33 1234 5678", "name": "Ana López"},
             "data": {"appointmentDate": "mañana", "appointmentTime": "2:00 PM", "serviceName": "Manicure y Pedicure"},
@@ -217,10 +219,12 @@ impl Gateway {
         let (body, next, began) = (body.to_string(), AtomicUsize::new(0), Stopwatch::start());
         let caller = async || {
             while next.fetch_add(1, Relaxed) < count {
-                self.post(Method::POST, "/v1/notify", body.clone()).await;
+                let request = self.request(Method::POST, "/v1/notify");
+                let request = if callers == 1 { request.header("prefer", "wait=10") } else { request };
+                self.answer(request.body(Body::from(body.clone())).unwrap()).await;
             }
         };
-        futures_util::future::join_all((0..CALLERS).map(|_| caller())).await;
+        futures_util::future::join_all((0..callers).map(|_| caller())).await;
         while self.unfinished().await > 0 {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
@@ -242,17 +246,20 @@ impl Gateway {
     }
 
     async fn ask(&self, method: Method, path: &str, body: &Value) -> Value {
-        serde_json::from_slice(&self.post(method, path, body.to_string()).await).unwrap()
+        let request = self.request(method, path).body(Body::from(body.to_string())).unwrap();
+        serde_json::from_slice(&self.answer(request).await).unwrap()
     }
 
-    async fn post(&self, method: Method, path: &str, body: String) -> Vec<u8> {
-        let request = Request::builder()
+    fn request(&self, method: Method, path: &str) -> axum::http::request::Builder {
+        Request::builder()
             .method(method)
             .uri(path)
             .header("authorization", format!("Bearer {}", self.key))
             .header("content-type", "application/json")
-            .body(Body::from(body))
-            .unwrap();
+    }
+
+    async fn answer(&self, request: Request<Body>) -> Vec<u8> {
+        let path = request.uri().path().to_owned();
         let answer = self.router.clone().oneshot(request).await.unwrap();
         let status = answer.status();
         let body = to_bytes(answer.into_body(), usize::MAX).await.unwrap();

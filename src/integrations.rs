@@ -213,15 +213,15 @@ async fn prepare(
     let record = record(channel, branch, &account.name);
     let stored =
         old.and_then(|i| i.row.accounts.iter().find(|a| a.name == account.name && a.provider == account.provider));
-    let mut clear = account.settings;
-    for (name, value) in &mut clear {
+    let mut clear = provider.flatten(Settings(account.settings));
+    for (name, value) in &mut clear.0 {
         if provider.is_secret(name) && value == COVERED {
             let sealed = stored.and_then(|a| a.settings.get(name)).and_then(Value::as_str);
             let plain = sealed.and_then(|s| app.keyring.open(tenant.id.as_str(), &record, name, s).ok());
             *value = plain.map_or(Value::Null, |p| Value::String(p.expose_secret().to_owned()));
         }
     }
-    let settings = provider.validate(Settings(clear)).map_err(|errors| faults(&pointer, errors))?;
+    let settings = provider.validate(clear).map_err(|errors| faults(&pointer, errors))?;
     check_addresses(app, &provider, &settings, &pointer).await?;
     check_sender(tenant, branch, channel, &settings, &pointer)?;
     let host = app.tenants.host();
@@ -236,11 +236,12 @@ async fn prepare(
 }
 
 fn faults(pointer: &str, errors: Vec<SettingsError>) -> Error {
-    let faults = errors
-        .into_iter()
-        .map(|e| Fault::new(format!("{pointer}/{}", e.setting.replace('.', "/")), e.code, e.detail))
-        .collect();
+    let faults = errors.into_iter().map(|e| fault(pointer, &e.setting, e.code, e.detail)).collect();
     Error::Invalid { slug: "validation", faults }
+}
+
+fn fault(pointer: &str, setting: &str, code: &'static str, detail: impl Into<String>) -> Fault {
+    Fault::new(format!("{pointer}/{}", setting.replace('.', "/")), code, detail)
 }
 
 /// URLs and hosts are judged when they are saved, and again each time they are connected to.
@@ -257,11 +258,14 @@ async fn check_addresses(app: &App, provider: &Provider, settings: &Settings, po
             }
             SettingKind::Email => match crate::address::email(text) {
                 Ok(_) => None,
-                Err(e) => return Err(Error::fault(format!("{pointer}/{}", setting.name), e.code, e.detail)),
+                Err(e) => {
+                    let faults = vec![fault(pointer, &setting.name, e.code, e.detail)];
+                    return Err(Error::Invalid { slug: "validation", faults });
+                }
             },
             _ => None,
         };
-        wrong.extend(refused.map(|e| Fault::new(format!("{pointer}/{}", setting.name), e.code, e.detail)));
+        wrong.extend(refused.map(|e| fault(pointer, &setting.name, e.code, e.detail)));
     }
     if wrong.is_empty() { Ok(()) } else { Err(Error::Invalid { slug: "url-not-allowed", faults: wrong }) }
 }
@@ -345,11 +349,11 @@ pub fn state(app: &App, tenant: &Tenant, branch: Option<&str>, channel: &str) ->
 fn cover(tenant: &Tenant, channel: &str, account: &AccountRow) -> Map<String, Value> {
     let provider = tenant.channels.provider(channel, &account.provider);
     let covered = |name: &str| provider.as_ref().is_none_or(|p| p.is_secret(name));
-    account
-        .settings
-        .iter()
+    let settings = account.settings.iter();
+    let settings: Settings = settings
         .map(|(name, value)| (name.clone(), if covered(name) { Value::from(COVERED) } else { value.clone() }))
-        .collect()
+        .collect();
+    settings.nested()
 }
 
 /// Asks one channel whether it would take a message. Never reaches a person.

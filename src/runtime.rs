@@ -20,9 +20,9 @@ thread_local! {
 /// Made with the first message for a channel that a script describes.
 static WITH_ROOM: LazyLock<Runtime> = LazyLock::new(|| {
     let mut builder = builder();
-    // Connections opened here are used by others, too: they are looked after between any few calls. Looking up names is all
-    // that blocks, and needs no such stacks.
-    builder.event_interval(4).max_blocking_threads(16);
+    // Connections are looked after between any few calls, which take longer than what other tasks do at a time. Looking
+    // up names is all that blocks, and needs no such stacks.
+    builder.event_interval(16).max_blocking_threads(16);
     builder.thread_name("tenant-calls").thread_stack_size(STACK).on_thread_start(|| ROOMY.set(true));
     builder.build().expect("a process that can't start threads can't serve either")
 });

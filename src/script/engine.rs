@@ -7,7 +7,7 @@ use rhai::packages::{
     ArithmeticPackage, BasicArrayPackage, BasicFnPackage, BasicIteratorPackage, BasicMapPackage, BasicMathPackage,
     BasicStringPackage, LanguageCorePackage, LogicPackage, MoreStringPackage, Package,
 };
-use rhai::{Engine, OptimizationLevel};
+use rhai::{Engine, OptimizationLevel, def_package};
 
 use super::{moment, natives, person, run};
 
@@ -20,6 +20,14 @@ pub enum Kind {
     Rule,
     /// A channel's request or outcome.
     Channel,
+}
+
+def_package! {
+    /// What Rhai has of its own, as one package: where a function is looked for, each package is looked into.
+    /// Not among them: BLOBs, bit fields, and anything that knows the time.
+    Language(_module) : LanguageCorePackage, ArithmeticPackage, LogicPackage, BasicMathPackage, BasicStringPackage,
+        MoreStringPackage, BasicIteratorPackage, BasicFnPackage, BasicArrayPackage, BasicMapPackage
+    {}
 }
 
 #[derive(Clone, Copy)]
@@ -82,17 +90,7 @@ pub(super) fn of(kind: Kind) -> &'static Engine {
 fn build(kind: Kind) -> Engine {
     let budget = kind.budget();
     let mut engine = Engine::new_raw();
-    // Not among them: BLOBs, bit fields, and anything that knows the time.
-    LanguageCorePackage::new().register_into_engine(&mut engine);
-    ArithmeticPackage::new().register_into_engine(&mut engine);
-    LogicPackage::new().register_into_engine(&mut engine);
-    BasicMathPackage::new().register_into_engine(&mut engine);
-    BasicStringPackage::new().register_into_engine(&mut engine);
-    MoreStringPackage::new().register_into_engine(&mut engine);
-    BasicIteratorPackage::new().register_into_engine(&mut engine);
-    BasicFnPackage::new().register_into_engine(&mut engine);
-    BasicArrayPackage::new().register_into_engine(&mut engine);
-    BasicMapPackage::new().register_into_engine(&mut engine);
+    Language::new().register_into_engine(&mut engine);
     natives::register(&mut engine);
     if kind != Kind::Channel {
         moment::register(&mut engine);

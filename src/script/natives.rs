@@ -6,7 +6,9 @@ use std::fmt::Write;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use hmac::{Hmac, KeyInit, Mac};
-use rhai::{Array, Dynamic, Engine, EvalAltResult, ImmutableString, NativeCallContext, Position};
+use rhai::{
+    Array, Dynamic, Engine, EvalAltResult, FuncRegistration, ImmutableString, Map, NativeCallContext, Position,
+};
 use sha2::{Digest, Sha256};
 
 use super::{run, value};
@@ -209,11 +211,14 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 fn data(engine: &mut Engine) {
+    // For maps Rhai has one of its own, which takes Rust's escapes for those of JSON.
+    FuncRegistration::new("to_json")
+        .with_purity(true)
+        .register_into_engine(engine, |context: NativeCallContext, fields: &mut Map| {
+            written(&context, value::map_to_text(fields))
+        });
     engine
-        .register_fn("to_json", |context: NativeCallContext, value: Dynamic| -> Fallible<String> {
-            let json = value::to_text(&value).map_err(|e| format!("to_json takes plain data, but {e}"))?;
-            fits(&context, json.len()).map(|()| json)
-        })
+        .register_fn("to_json", |context: NativeCallContext, value: Dynamic| written(&context, value::to_text(&value)))
         .register_fn("parse_json", |text: &str| {
             serde_json::from_str(text).map_or(Dynamic::UNIT, |json| value::to_dynamic(&json))
         })
@@ -224,6 +229,11 @@ fn data(engine: &mut Engine) {
             fits(&context, texts.iter().map(String::len).sum::<usize>() + gaps)?;
             Ok(texts.join(between))
         });
+}
+
+fn written(context: &NativeCallContext, json: Result<String, String>) -> Fallible<String> {
+    let json = json.map_err(|e| format!("to_json takes plain data, but {e}"))?;
+    fits(context, json.len()).map(|()| json)
 }
 
 /// What lies at `a.b.0.c`, or `()` where anything on the way is missing.

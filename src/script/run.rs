@@ -53,7 +53,7 @@ pub(super) enum Stop {
 }
 
 /// How often the clock is asked, in a short call and in others, and how often the memory.
-const CLOCK_WHEN_SHORT: u64 = 8;
+const CLOCK_WHEN_SHORT: u64 = 32;
 const CLOCK: u64 = 64;
 const MEMORY: u64 = 2048;
 /// Bytes by which the process may grow while a script runs that has lasted so long. The engine weighs what functions

@@ -83,6 +83,18 @@ async fn helpers_do_what_they_say() {
         ("shorten(x, 0)", json!("a"), json!("")),
         ("escape_html(x)", json!("<a href='\"'>&"), json!("&lt;a href=&#39;&quot;&#39;&gt;&amp;")),
         ("to_json(x)", json!({"a": [1, null]}), json!("{\"a\":[1,null]}")),
+        (
+            "to_json(x)",
+            json!({"e\u{301}": "\u{1}e\u{301}\u{200b}"}),
+            json!("{\"e\u{301}\":\"\\u0001e\u{301}\u{200b}\"}"),
+        ),
+        ("x.to_json()", json!({"\u{1}": 1.5}), json!("{\"\\u0001\":1.5}")),
+        (
+            "const FIXED = #{a: \"\u{301}\"}; FIXED.to_json() + to_json(FIXED)",
+            json!(1),
+            json!("{\"a\":\"\u{301}\"}{\"a\":\"\u{301}\"}"),
+        ),
+        ("to_json([x])", json!({"a": "\u{301}"}), json!("[{\"a\":\"\u{301}\"}]")),
         ("parse_json(x)", json!("{\"a\": 1}"), json!({"a": 1})),
         ("parse_json(x)", json!("{"), json!(null)),
         ("pick(x, \"a.1.b\")", json!({"a": [0, {"b": 7}]}), json!(7)),

@@ -43,10 +43,16 @@ pub(super) fn to_json(value: Dynamic) -> Result<Value, String> {
 
 /// The JSON of a value, written as it is walked through. The error is that of [`to_json`].
 pub(super) fn to_text(value: &Dynamic) -> Result<String, String> {
-    serde_json::to_string(&Data { value, depth: 0 }).map_err(|_| {
-        let told = to_json(value.clone());
-        told.err().unwrap_or_else(|| "it can't be written".to_owned())
-    })
+    serde_json::to_string(&Data { value, depth: 0 }).map_err(|_| why_not(value.clone()))
+}
+
+/// As [`to_text`].
+pub(super) fn map_to_text(fields: &Map) -> Result<String, String> {
+    serde_json::to_string(&DataMap { fields, depth: 0 }).map_err(|_| why_not(fields.clone().into()))
+}
+
+fn why_not(value: Dynamic) -> String {
+    to_json(value).err().unwrap_or_else(|| "it can't be written".to_owned())
 }
 
 struct Data<'a> {
@@ -54,10 +60,14 @@ struct Data<'a> {
     depth: usize,
 }
 
+struct DataMap<'a> {
+    fields: &'a Map,
+    depth: usize,
+}
+
 impl Serialize for Data<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Self { value, depth } = *self;
-        let within = |value| Data { value, depth: depth + 1 };
         if depth > DEPTH {
             return Err(S::Error::custom("nested too deep"));
         }
@@ -65,13 +75,20 @@ impl Serialize for Data<'_> {
             return serializer.serialize_str(&text);
         }
         if let Ok(fields) = value.as_map_ref() {
-            return serializer.collect_map(fields.iter().map(|(name, field)| (name.as_str(), within(field))));
+            return DataMap { fields: &fields, depth }.serialize(serializer);
         }
         if let Ok(items) = value.as_array_ref() {
-            return serializer.collect_seq(items.iter().map(within));
+            return serializer.collect_seq(items.iter().map(|value| Data { value, depth: depth + 1 }));
         }
         // The rest is small, or no data.
         convert(value.clone(), depth).map_err(|_| S::Error::custom("no data"))?.serialize(serializer)
+    }
+}
+
+impl Serialize for DataMap<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let depth = self.depth + 1;
+        serializer.collect_map(self.fields.iter().map(|(name, value)| (name.as_str(), Data { value, depth })))
     }
 }
 

@@ -101,7 +101,7 @@ async fn search(store: TestStore) {
             "email",
             "smtp",
             json!({"host": "127.0.0.1", "port": mail_server().await, "security": "none", "username": "u", "password": MARKS[2], "from": "a@x.example",
-                "hookSecret": MARKS[4], "dkimDomain": "x.example", "dkimSelector": "s", "dkimPrivateKey": DKIM_KEY}),
+                "hookSecret": MARKS[4], "dkim": {"domain": "x.example", "selector": "s", "privateKey": DKIM_KEY}}),
         ),
         ("webhook", "webhook", json!({"url": sink.url("/in"), "secret": webhook_secret})),
     ];
@@ -119,7 +119,7 @@ async fn search(store: TestStore) {
         let mut wrong = settings.clone();
         wrong["colour"] = json!("red");
         assert_eq!(say("PUT", &path, Some(json!({"provider": provider, "settings": wrong}))).await.status, 422);
-        say("PUT", &path, Some(json!({"provider": provider, "settings": {"url": settings, "apiAccessToken": [MARKS[0]], "secret": MARKS[3], "password": {"x": MARKS[2]}, "hookSecret": [MARKS[4]], "dkimPrivateKey": [DKIM_KEY]}}))).await;
+        say("PUT", &path, Some(json!({"provider": provider, "settings": {"url": settings, "apiAccessToken": [MARKS[0]], "secret": MARKS[3], "password": {"x": MARKS[2]}, "hookSecret": [MARKS[4]], "dkim": {"privateKey": [DKIM_KEY]}}}))).await;
         say("GET", &path, None).await.expect(200);
         say("POST", &format!("{path}/test"), None).await.expect(200);
         if *channel != "chatwoot" {

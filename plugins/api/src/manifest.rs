@@ -5,7 +5,7 @@ mod faults;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::settings::{Settings, SettingsError};
 
@@ -149,7 +149,7 @@ pub struct Idempotency {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Setting {
-    /// camelCase, as callers write it.
+    /// camelCase, as callers write it; dotted where they write an object: `dkim.domain` is `{"dkim": {"domain": …}}`.
     pub name: String,
     pub kind: SettingKind,
     #[serde(default)]
@@ -213,9 +213,28 @@ impl Provider {
         self.settings.iter().any(|s| s.name == setting && s.kind == SettingKind::Secret)
     }
 
-    /// Checks what a caller sent against the schema and fills in defaults. All faults at once. Whether a URL may be
-    /// reached is not judged here: that needs the network guard.
-    pub fn validate(&self, mut settings: Settings) -> Result<Settings, Vec<SettingsError>> {
+    /// Settings with one name each: what the schema has dotted names for may come as an object, and leaves it.
+    pub fn flatten(&self, settings: Settings) -> Settings {
+        let mut flat = Map::new();
+        for (name, value) in settings.0 {
+            let inside = self.settings.iter().any(|s| s.name.split_once('.').is_some_and(|(outer, _)| outer == name));
+            match value {
+                Value::Object(fields) if inside => {
+                    flat.extend(fields.into_iter().map(|(field, value)| (format!("{name}.{field}"), value)));
+                }
+                Value::Null if inside => {}
+                value => {
+                    flat.insert(name, value);
+                }
+            }
+        }
+        Settings(flat)
+    }
+
+    /// Checks what a caller sent against the schema, flattens it and fills in defaults. All faults at once. Whether a URL
+    /// may be reached is not judged here: that needs the network guard.
+    pub fn validate(&self, settings: Settings) -> Result<Settings, Vec<SettingsError>> {
+        let mut settings = self.flatten(settings);
         let mut errors = Vec::new();
         for name in settings.0.keys() {
             if !self.settings.iter().any(|s| s.name == *name) {

@@ -28,6 +28,23 @@ impl SettingsError {
 }
 
 impl Settings {
+    /// As callers write them: dotted names become objects.
+    pub fn nested(self) -> Map<String, Value> {
+        let mut nested = Map::new();
+        for (name, value) in self.0 {
+            match name.split_once('.') {
+                None => drop(nested.insert(name, value)),
+                Some((outer, inner)) => {
+                    let fields = nested.entry(outer).or_insert_with(|| Map::new().into());
+                    if let Value::Object(fields) = fields {
+                        fields.insert(inner.to_owned(), value);
+                    }
+                }
+            }
+        }
+        nested
+    }
+
     /// The settings as the plugin's own type. The schema has been checked before, so an error here means that the
     /// manifest and the type disagree.
     pub fn parse<T: DeserializeOwned>(&self) -> Result<T, SettingsError> {

@@ -56,8 +56,11 @@ struct Raw {
     from: String,
     from_name: Option<String>,
     reply_to: Option<String>,
+    #[serde(rename = "dkim.domain")]
     dkim_domain: Option<String>,
+    #[serde(rename = "dkim.selector")]
     dkim_selector: Option<String>,
+    #[serde(rename = "dkim.privateKey")]
     dkim_private_key: Option<String>,
     bounce_address: Option<String>,
     hook_secret: Option<String>,
@@ -166,9 +169,9 @@ fn dkim(domain: Option<String>, selector: Option<String>, key: Option<String>) -
     match (present(domain), present(selector), present(key)) {
         (None, None, None) => Ok(None),
         (Some(domain), Some(selector), Some(key)) => Dkim::new(&domain, &selector, &key).map(Some),
-        (None, ..) => missing("dkimDomain"),
-        (_, None, _) => missing("dkimSelector"),
-        (_, _, None) => missing("dkimPrivateKey"),
+        (None, ..) => missing("dkim.domain"),
+        (_, None, _) => missing("dkim.selector"),
+        (_, _, None) => missing("dkim.privateKey"),
     }
 }
 

@@ -52,16 +52,16 @@ impl Dkim {
         let label = |l: &str| !l.is_empty() && l.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
         let domain = match url::Host::parse(domain) {
             Ok(url::Host::Domain(name)) if name.contains('.') && name.split('.').all(label) => name,
-            _ => return Err(malformed("dkimDomain", "must be a domain name such as example.com")),
+            _ => return Err(malformed("dkim.domain", "must be a domain name such as example.com")),
         };
         if selector.len() > 63 || !selector.split('.').all(label) {
-            return Err(malformed("dkimSelector", "must be letters, digits and hyphens, such as mail2026"));
+            return Err(malformed("dkim.selector", "must be letters, digits and hyphens, such as mail2026"));
         }
         let selector = selector.to_ascii_lowercase();
         let key = Key::read(pem).ok_or_else(|| {
             let detail = "must be a private key without a passphrase in PEM: RSA of at least 2048 bits (PKCS#1 or \
                 PKCS#8), or Ed25519 (PKCS#8)";
-            malformed("dkimPrivateKey", detail)
+            malformed("dkim.privateKey", detail)
         })?;
         Ok(Self { domain, selector, key })
     }

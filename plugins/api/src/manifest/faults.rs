@@ -48,7 +48,9 @@ fn provider_faults(provider: &Provider) -> Vec<String> {
 fn setting_faults(provider: &Provider, setting: &Setting) -> Vec<String> {
     let name = &setting.name;
     let mut faults = Vec::new();
-    if !name.starts_with(|c: char| c.is_ascii_lowercase()) || !name.chars().all(|c| c.is_ascii_alphanumeric()) {
+    if !name.starts_with(|c: char| c.is_ascii_lowercase())
+        || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '.')
+    {
         faults.push(format!("setting \"{name}\" must be camelCase"));
     }
     if setting.help.trim().is_empty() {

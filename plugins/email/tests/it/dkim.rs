@@ -20,8 +20,7 @@ use crate::support::{host, message, open, try_open};
 const RSA: &str = include_str!("keys/rsa-pkcs8.pem");
 
 fn settings(port: u16, key: &str) -> Value {
-    json!({"port": port, "security": "none", "dkimDomain": "example.test", "dkimSelector": "gw2026",
-        "dkimPrivateKey": key})
+    json!({"port": port, "security": "none", "dkim": {"domain": "example.test", "selector": "gw2026", "privateKey": key}})
 }
 
 /// What name servers would say of `gw2026._domainkey.example.test`, and of nothing else.
@@ -188,22 +187,22 @@ async fn an_unfit_key_is_refused_when_the_account_is_opened() {
     };
     let with = |name: &str, value: &str| {
         let mut all = settings(587, RSA);
-        all[name] = value.into();
+        all["dkim"][name.trim_start_matches("dkim.")] = value.into();
         all
     };
-    let unfit = |key: &str| refused(with("dkimPrivateKey", key));
+    let unfit = |key: &str| refused(with("dkim.privateKey", key));
     let malformed = |setting: &str| (setting.to_owned(), "malformed");
-    assert_eq!(unfit("not a key"), malformed("dkimPrivateKey"));
-    assert_eq!(unfit(include_str!("keys/rsa-1024.pem")), malformed("dkimPrivateKey"));
-    assert_eq!(unfit(&RSA[..RSA.len() / 2]), malformed("dkimPrivateKey"));
-    assert_eq!(unfit(&RSA.replace("PRIVATE", "PUBLIC")), malformed("dkimPrivateKey"));
+    assert_eq!(unfit("not a key"), malformed("dkim.privateKey"));
+    assert_eq!(unfit(include_str!("keys/rsa-1024.pem")), malformed("dkim.privateKey"));
+    assert_eq!(unfit(&RSA[..RSA.len() / 2]), malformed("dkim.privateKey"));
+    assert_eq!(unfit(&RSA.replace("PRIVATE", "PUBLIC")), malformed("dkim.privateKey"));
     for domain in ["127.0.0.1", "example", "a b.example", "exa;mple.test"] {
-        assert_eq!(refused(with("dkimDomain", domain)), malformed("dkimDomain"), "{domain}");
+        assert_eq!(refused(with("dkim.domain", domain)), malformed("dkim.domain"), "{domain}");
     }
     for selector in ["a b", "a;d=evil.example", "a..b", &"x".repeat(64)] {
-        assert_eq!(refused(with("dkimSelector", selector)), malformed("dkimSelector"), "{selector}");
+        assert_eq!(refused(with("dkim.selector", selector)), malformed("dkim.selector"), "{selector}");
     }
-    for left_out in ["dkimDomain", "dkimSelector", "dkimPrivateKey"] {
+    for left_out in ["dkim.domain", "dkim.selector", "dkim.privateKey"] {
         assert_eq!(refused(with(left_out, "")), (left_out.to_owned(), "required"));
     }
 }
