@@ -27,7 +27,6 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{Method, Request, StatusCode};
-use futures_util::future::BoxFuture;
 use plugin_api::conformance::{loopback_host, sample_message};
 use plugin_api::{Channel, Message, Plugin, Settings};
 use recado::app::App;
@@ -35,7 +34,6 @@ use recado::config::Config;
 use recado::plugins::{ScriptPlugin, read_folder};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
 use tower::ServiceExt;
 
 use store::TestStore;
@@ -132,36 +130,29 @@ async fn calls(url: &str, count: usize, rounds: usize) {
     let host = loopback_host(Duration::from_secs(20));
     let script: ScriptPlugin = read_folder(&twin()).unwrap();
     let native = plugin_webhook::plugin().open("webhook", &settings, &host).unwrap();
-    // As in the gateway, each keeps its connections to itself.
-    let script = script.open("webhook", &settings, &loopback_host(Duration::from_secs(20))).unwrap();
+    let script = script.open("webhook", &settings, &host).unwrap();
     for (what, callers, count) in [("calls, one by one", 1, count / 4), ("calls, 64 at once", CALLERS, count)] {
         let (mut natives, mut scripts) = (vec![], vec![]);
         for _ in 0..=rounds {
-            natives.push(call(&native, callers, count, |task| tokio::spawn(task)).await);
-            scripts.push(call(&script, callers, count, recado::runtime::spawn_with_room).await);
+            natives.push(call(&native, callers, count).await);
+            scripts.push(call(&script, callers, count).await);
         }
         print(what, &natives, &scripts);
     }
 }
 
-/// `spawn`: where the gateway works on deliveries of such a channel.
-async fn call(
-    channel: &Arc<dyn Channel>,
-    callers: usize,
-    count: usize,
-    spawn: fn(BoxFuture<'static, ()>) -> JoinHandle<()>,
-) -> Cost {
+async fn call(channel: &Arc<dyn Channel>, callers: usize, count: usize) -> Cost {
     let message = Arc::new(Message { html: None, ..sample_message("webhook") });
     let next = Arc::new(AtomicUsize::new(0));
     let began = Stopwatch::start();
     let callers: Vec<_> = (0..callers)
         .map(|_| {
             let (channel, message, next) = (Arc::clone(channel), Arc::clone(&message), Arc::clone(&next));
-            spawn(Box::pin(async move {
+            tokio::spawn(async move {
                 while next.fetch_add(1, Relaxed) < count {
                     channel.send(&message).await.unwrap();
                 }
-            }))
+            })
         })
         .collect();
     for caller in callers {

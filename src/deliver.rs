@@ -9,14 +9,12 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot};
 
 use crate::app::SharedConfig;
 use crate::clock::{SharedClock, Timestamp};
 use crate::ids::{NotificationId, TenantId};
 use crate::lane::{Admission, Lane};
-use crate::runtime::spawn_with_room;
 use crate::status::Status;
 use crate::store::Db;
 use crate::store::callbacks::ripe_reports_any_tenant;
@@ -67,12 +65,9 @@ pub struct Engine {
     became_idle: Notify,
     waiters: Mutex<HashMap<NotificationId, Vec<oneshot::Sender<()>>>>,
     stopping: AtomicBool,
-    /// What is no script's is worked on here, wherever it was set going.
-    gateway: Handle,
 }
 
 impl Engine {
-    /// To be called on the gateway's runtime.
     pub fn new(writer: Writer, clock: SharedClock, config: SharedConfig, db: Db, tenants: Arc<Tenants>) -> Arc<Self> {
         Arc::new(Self {
             writer,
@@ -86,7 +81,6 @@ impl Engine {
             became_idle: Notify::new(),
             waiters: Mutex::default(),
             stopping: AtomicBool::new(false),
-            gateway: Handle::current(),
         })
     }
 
@@ -143,8 +137,7 @@ impl Engine {
                     attempt_began_at: Some(now),
                     ..delivery
                 };
-                let scripted = lane.state().scripted();
-                self.spawn(lane, delivery, How::Opened, scripted);
+                self.spawn(lane, delivery, How::Opened);
             }
             Admission::Queue => {
                 self.held.fetch_add(1, Ordering::Relaxed);
@@ -240,15 +233,14 @@ impl Engine {
         let now = self.clock.now();
         let (room, stranded) = {
             let mut state = lane.state();
-            let scripted = state.scripted();
             while let Some(delivery) = state.pop(now) {
-                self.spawn(Arc::clone(lane), delivery, How::Call, scripted);
+                self.spawn(Arc::clone(lane), delivery, How::Call);
             }
             let stranded = state.stranded(now, self.patience());
             // A few at a time: looking for another way asks the store, too.
             while let Some(reason) = stranded.filter(|_| state.in_flight() < AROUND) {
                 let Some(delivery) = state.pop_stranded(now) else { break };
-                self.spawn(Arc::clone(lane), delivery, How::Around(reason), scripted);
+                self.spawn(Arc::clone(lane), delivery, How::Around(reason));
             }
             let stranded = stranded.is_some();
             let left = self.memory_left();
@@ -262,7 +254,7 @@ impl Engine {
         };
         self.begin();
         let (engine, lane) = (Arc::clone(self), Arc::clone(lane));
-        self.gateway.spawn(async move {
+        tokio::spawn(async move {
             engine.load(&lane, room, stranded).await;
             engine.pump(&lane);
             engine.end();
@@ -331,20 +323,15 @@ impl Engine {
         lane.state().set_limits(limits);
     }
 
-    fn spawn(self: &Arc<Self>, lane: Arc<Lane>, delivery: Delivery, how: How, scripted: bool) {
+    fn spawn(self: &Arc<Self>, lane: Arc<Lane>, delivery: Delivery, how: How) {
         self.begin();
         let engine = Arc::clone(self);
-        let work = async move {
+        tokio::spawn(async move {
             work::run(&engine, &lane, delivery, how).await;
             engine.held.fetch_sub(1, Ordering::Relaxed);
             engine.pump(&lane);
             engine.end();
-        };
-        if scripted {
-            spawn_with_room(work);
-        } else {
-            self.gateway.spawn(work);
-        }
+        });
     }
 
     fn patience(&self) -> Duration {

@@ -26,8 +26,6 @@ pub struct Limits {
     pub rate_per_minute: Option<u32>,
     /// How long one call may last.
     pub call_span: Duration,
-    /// A script describes the channel: its deliveries are worked on where there is room for it.
-    pub scripted: bool,
 }
 
 #[derive(Default)]
@@ -113,10 +111,6 @@ impl State {
     /// How long an attempt that begins now must be left alone.
     pub fn call_span(&self) -> Duration {
         self.limits.map_or(Duration::ZERO, |l| l.call_span)
-    }
-
-    pub fn scripted(&self) -> bool {
-        self.limits.is_some_and(|l| l.scripted)
     }
 
     /// Decides where a fresh delivery goes and reserves its place.

@@ -1,8 +1,9 @@
 //! Rhai with bounds: the only place that makes an engine, for channels that a script describes as well as for segments,
 //! routes and reminder rules. Values go in, a value comes out; there is no way to a file, a socket, a clock or chance.
 //!
-//! What could run away is refused while compiling or stopped by a budget (`Kind`), and everything runs on a few
-//! threads of its own with large stacks, so that a script can neither block the runtime nor overflow a stack.
+//! What could run away is refused while compiling or stopped by a budget (`Kind`), and everything runs on threads with
+//! large stacks: a few of its own, and for a channel's call that is over within a millisecond the gateway's, so that a
+//! script can neither block the runtime nor overflow a stack.
 
 mod engine;
 mod fault;

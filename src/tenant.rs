@@ -77,8 +77,6 @@ pub struct Account {
     pub hook_url: Option<Arc<str>>,
     /// What opening it gave: settings that a newer version no longer accepts are an error here, not at start.
     pub channel: Result<Arc<dyn Channel>, SettingsError>,
-    /// A script describes it.
-    scripted: bool,
     row: AccountRow,
 }
 
@@ -154,7 +152,6 @@ impl Tenant {
         };
         Limits {
             call_span: account.map(|a| a.call_span(config)).unwrap_or_default(),
-            scripted: account.is_some_and(|a| a.scripted),
             concurrency: operator.max_concurrency.map_or(plugin.concurrency, |most| plugin.concurrency.min(most.get())),
             rate_per_minute: lower(plugin.rate_per_minute, operator.rate_per_minute.map(std::num::NonZeroU32::get)),
         }
@@ -263,8 +260,6 @@ pub struct Tenants {
     keyring: Arc<Keyring>,
     templates: Arc<Templates>,
     host: Host,
-    /// For channels that scripts describe: they are worked on apart ([`crate::runtime`]).
-    scripts_host: Host,
     cached: RwLock<HashMap<TenantId, Cached>>,
     /// One load at a time: a change of a busy tenant is read once, not by every request that waits.
     loading: tokio::sync::Mutex<()>,
@@ -286,18 +281,7 @@ impl Tenants {
         host: Host,
     ) -> Arc<Self> {
         let loading = tokio::sync::Mutex::new(());
-        let scripts_host = Host { http: host.http.apart(), ..host.clone() };
-        Arc::new(Self {
-            db,
-            config,
-            plugins,
-            keyring,
-            templates,
-            host,
-            scripts_host,
-            cached: RwLock::default(),
-            loading,
-        })
+        Arc::new(Self { db, config, plugins, keyring, templates, host, cached: RwLock::default(), loading })
     }
 
     pub async fn get(&self, id: &TenantId) -> Result<Arc<Tenant>> {
@@ -450,7 +434,6 @@ impl Tenants {
                     key,
                     hook_url,
                     address: known.manifest(&row.channel).map_or(AddressKind::None, |m| m.address),
-                    scripted: known.is_scripted(&row.channel, &account.provider),
                     provider,
                     channel,
                     row: account.clone(),
@@ -470,9 +453,7 @@ impl Tenants {
     ) -> Result<Arc<dyn Channel>, SettingsError> {
         // A provider on the internet can't reach a server that is only known to its own machine.
         let hook_url = hook_url.filter(|_| hook::is_public(&self.config.load().server.public_url));
-        let scripted = known.is_scripted(channel, &account.provider);
-        let host = if scripted { &self.scripts_host } else { &self.host };
-        known.open(channel, &account.provider, settings, &Host { hook_url, ..host.clone() })
+        known.open(channel, &account.provider, settings, &Host { hook_url, ..self.host.clone() })
     }
 
     fn hook_url(

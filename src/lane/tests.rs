@@ -17,7 +17,7 @@ const SUCCESS: Option<(Outcome, bool)> = Some((Outcome::Accepted, false));
 fn lane(concurrency: u32, rate_per_minute: Option<u32>) -> State {
     let mut state = Lane::new("a".into(), "sms".into()).state.into_inner().unwrap();
     state.owned = Some(1);
-    state.set_limits(Limits { concurrency, rate_per_minute, call_span: 30 * SECOND, scripted: false });
+    state.set_limits(Limits { concurrency, rate_per_minute, call_span: 30 * SECOND });
     state
 }
 

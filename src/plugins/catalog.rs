@@ -6,7 +6,7 @@ use std::sync::Arc;
 use plugin_api::{AddressKind, Channel, Host, Manifest, Provider, Settings, SettingsError};
 
 use super::upload::Texts;
-use super::{Entry, Registry, SANDBOX, Supplied, sandbox};
+use super::{Entry, Registry, SANDBOX, sandbox};
 use crate::error::Fault;
 use crate::store::documents::Document;
 
@@ -82,11 +82,6 @@ impl Catalog {
             return Some(Arc::clone(&entry.sandbox));
         }
         entry.providers.iter().find(|p| p.name == provider).cloned()
-    }
-
-    /// Whether a script describes what this provider does.
-    pub fn is_scripted(&self, channel: &str, provider: &str) -> bool {
-        provider != SANDBOX && self.entry(channel).is_some_and(|e| matches!(e.plugin, Supplied::Script(_)))
     }
 
     pub fn provider_names(&self, channel: &str) -> Vec<String> {

@@ -24,11 +24,11 @@ impl Made {
         for (name, field) in fields {
             map.insert(name.into(), field.0);
         }
-        Self(map.into())
+        Self(Dynamic::from_map(map))
     }
 
     pub fn list(items: impl IntoIterator<Item = Self>) -> Self {
-        Self(items.into_iter().map(|item| item.0).collect::<Vec<_>>().into())
+        Self(Dynamic::from_array(items.into_iter().map(|item| item.0).collect()))
     }
 
     /// A map with another field, or another value of one.
@@ -96,7 +96,7 @@ impl From<Dynamic> for Made {
 
 impl From<Fields> for Made {
     fn from(fields: Fields) -> Self {
-        Self(fields.0.into())
+        Self(Dynamic::from_map(fields.0))
     }
 }
 

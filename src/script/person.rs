@@ -121,7 +121,9 @@ pub(super) fn register(engine: &mut Engine) {
         .register_fn("keys", |a: &mut Attributes| -> Array {
             a.0.attributes().keys().map(|name| Dynamic::from(name.to_string())).collect()
         })
-        .register_fn("pick", |a: Attributes, path: &str| natives::pick(a.0.attributes().clone().into(), path));
+        .register_fn("pick", |a: Attributes, path: &str| {
+            natives::pick(Dynamic::from_map(a.0.attributes().clone()), path)
+        });
     engine
         .register_type_with_name::<Appointments>("Appointments")
         .register_get("count", |a: &mut Appointments| a.0.facts().figures.count)

@@ -345,10 +345,20 @@ async fn many_calls_share_few_threads() {
 }
 
 mod at_once {
+    use std::sync::LazyLock;
+
     use secrecy::SecretString;
+    use tokio::runtime::Runtime;
+    use tokio::task::JoinHandle;
 
     use super::*;
-    use crate::runtime::spawn_with_room;
+    use crate::runtime::gateway;
+
+    /// On the gateway's threads.
+    fn spawn_with_room<T: Send + 'static>(task: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
+        static GATEWAY: LazyLock<Runtime> = LazyLock::new(|| gateway().unwrap());
+        GATEWAY.spawn(task)
+    }
 
     /// A call where there is room for it, and whether the next one would be begun there as well.
     async fn called(source: &str, x: Value) -> (Result<Value, ScriptError>, bool) {

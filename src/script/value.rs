@@ -21,14 +21,15 @@ pub(super) fn to_dynamic(value: &Value) -> Dynamic {
             (None, None) => Dynamic::UNIT,
         },
         Value::String(s) => ImmutableString::from(s.as_str()).into(),
-        Value::Array(items) => items.iter().map(to_dynamic).collect::<Vec<_>>().into(),
+        // Not `into`, which moves each item to another list.
+        Value::Array(items) => Dynamic::from_array(items.iter().map(to_dynamic).collect()),
         Value::Object(fields) => {
             // One by one: collecting sorts what is sorted already.
             let mut map = Map::new();
             for (name, field) in fields {
                 map.insert(name.as_str().into(), to_dynamic(field));
             }
-            map.into()
+            Dynamic::from_map(map)
         }
     }
 }
@@ -48,7 +49,7 @@ pub(super) fn to_text(value: &Dynamic) -> Result<String, String> {
 
 /// As [`to_text`].
 pub(super) fn map_to_text(fields: &Map) -> Result<String, String> {
-    serde_json::to_string(&DataMap { fields, depth: 0 }).map_err(|_| why_not(fields.clone().into()))
+    serde_json::to_string(&DataMap { fields, depth: 0 }).map_err(|_| why_not(Dynamic::from_map(fields.clone())))
 }
 
 fn why_not(value: Dynamic) -> String {

@@ -102,17 +102,6 @@ impl Http {
         Self { clients: Arc::default(), guard, timeout }
     }
 
-    /// The same, with connections of its own: for work on other threads, which keep theirs to themselves.
-    #[must_use]
-    pub fn apart(&self) -> Self {
-        let clients = Clients {
-            #[cfg(feature = "testing")]
-            trusted: self.clients.trusted.clone(),
-            ..Clients::default()
-        };
-        Self { clients: clients.into(), ..self.clone() }
-    }
-
     /// Believes these authorities instead of the system's.
     #[cfg(feature = "testing")]
     pub fn trusting(authorities: RootCertStore, guard: Arc<Guard>, timeout: Duration) -> Self {

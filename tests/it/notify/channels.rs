@@ -58,6 +58,27 @@ on_each_store!(a_covered_secret_given_back_keeps_the_stored_one, async |app: Tes
     shop.put("/v1/channels/webhook", &moved).await.is_problem(422, "validation");
 });
 
+on_each_store!(settings_that_come_as_an_object_are_shown_as_one_and_their_secret_is_kept, async |app: TestApp| {
+    const KEY: &str = include_str!("../../../plugins/email/tests/it/keys/ed25519.pem");
+    let shop = Shop::bare(&app, "Salón Uno").await;
+    let mail = |dkim: Value| {
+        json!({"provider": "smtp", "settings": {"host": "127.0.0.1", "port": 2525, "security": "none",
+            "from": "hola@salon.example", "dkim": dkim}})
+    };
+    let dkim = |key: &str| json!({"domain": "salon.example", "selector": "mail2026", "privateKey": key});
+    let set = shop.set("email", mail(dkim(KEY))).await;
+    assert_eq!(set["settings"]["dkim"], dkim(COVERED));
+    // What was covered is opened again and found to be a key.
+    assert_eq!(shop.set("email", mail(dkim(COVERED))).await["settings"]["dkim"], dkim(COVERED));
+    assert_eq!(shop.get("/v1/channels/email").await.expect(200)["settings"]["dkim"], dkim(COVERED));
+    assert_eq!(shop.set("email", mail(Value::Null)).await["settings"].get("dkim"), None);
+    let put = |dkim: Value| shop.put("/v1/channels/email", &mail(dkim)).into_future();
+    put(dkim("no key")).await.has_fault("validation", "/settings/dkim/privateKey", "malformed");
+    put(json!({"domain": "salon.example"})).await.has_fault("validation", "/settings/dkim/selector", "required");
+    put(json!({"colour": "red"})).await.has_fault("validation", "/settings/dkim/colour", "unknown_field");
+    put(json!("salon.example")).await.has_fault("validation", "/settings/dkim", "unknown_field");
+});
+
 #[tokio::test(flavor = "multi_thread")]
 async fn settings_are_checked_against_the_plugins_schema() {
     let app = TestApp::sqlite().await;

@@ -114,8 +114,15 @@ on_each_db!(people_are_looked_up_set_by_set, async |db: &Db| {
             (2, By::Email, "c1", Some(mark))
         ]
     );
-    let by_id = contacts::resolve_ids(pool, db.engine, &a, &["c1", "x-c1", "c9"]).await.unwrap();
-    assert_eq!(by_id, HashMap::from(["c1", "x-c1"].map(|k| (k.to_owned(), "c1".into()))));
+    // Only what is written like an id is looked for as one.
+    let (id, other) = ("0193f0a0-0000-7000-8000-00000000000a", "0193f0a0-0000-7000-8000-00000000000b");
+    let namesake = Contact { external_id: Some(id.into()), ..contact(other, None, None) };
+    put(db, &a, &[contact(id, None, None), namesake], None).await;
+    let asked = [id, "x-c1", other, "c9", &format!("x-{id}"), "c1"];
+    let by_id = contacts::resolve_ids(pool, db.engine, &a, &asked).await.unwrap();
+    let expected = [Some(id), Some("c1"), Some(other), None, Some(id), Some("c2")];
+    assert_eq!(by_id, expected.map(|id| id.map(ContactId::from)), "an id goes before an equal external id");
+    assert_eq!(contacts::resolve_ids(pool, db.engine, &b, &asked[..3]).await.unwrap(), [None, None, None]);
     let resolved = contacts::resolve(pool, db.engine, &a, &["c1", "x-c1", "c9"]).await.unwrap();
     let resolved: HashMap<&str, &str> = resolved.iter().map(|(k, c)| (k.as_str(), c.id.as_str())).collect();
     assert_eq!(resolved, HashMap::from([("c1", "c1"), ("x-c1", "c1")]), "an id goes before an equal external id");
