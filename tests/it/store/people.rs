@@ -240,7 +240,7 @@ on_each_db!(figures_are_those_of_the_appointments_after_any_change_at_any_time, 
         if random(5) == 0 {
             appointment::remove(&mut conn, db.engine, &a, &id, now).await.unwrap();
         } else {
-            let (whose, status) = (format!("c{}", random(2) + 1), S::ALL[random(5) as usize]);
+            let (whose, status) = (format!("x-c{}", random(2) + 1), S::ALL[random(5) as usize]);
             let visit = visit(&id, "", random(40) - 20, status);
             let row = NewAppointment { line: 0, whose: Whose::Id(whose), appointment: visit };
             let saved = appointment::save(&mut conn, db.engine, &a, None, vec![row], now).await.unwrap();
