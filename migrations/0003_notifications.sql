@@ -37,7 +37,7 @@ create table notifications (
 
 -- The hot index: only what still waits for something. Finished rows leave it, so history costs nothing.
 create index notifications_due on notifications (tenant_id, lane, priority, due_at) where due_at is not null;
-create index notifications_address on notifications (tenant_id, address, notification_id) where address is not null;
+create index notifications_address on notifications (tenant_id, lower(address), notification_id) where address is not null;
 create index notifications_request on notifications (tenant_id, request_id) where request_id <> notification_id;
 
 -- Content shared by the recipients of one request, or too large to move with every change of a row's status.

@@ -12,7 +12,7 @@ create table reports (
     reference text,                    -- our id of the message, where the provider echoes it
     reason text,
     detail text,
-    suppresses bigint not null,        -- 1: the address must not be written to again
+    hint text,                         -- suppress_address, misconfigured or only_this_recipient
     happened_at bigint not null,
     received_at bigint not null,
     primary key (tenant_id, account, message_id, state)

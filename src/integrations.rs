@@ -213,7 +213,7 @@ async fn prepare(
     let record = record(channel, branch, &account.name);
     let stored =
         old.and_then(|i| i.row.accounts.iter().find(|a| a.name == account.name && a.provider == account.provider));
-    let mut clear = provider.flatten(Settings(account.settings));
+    let mut clear = provider.flatten(Settings(account.settings)).map_err(|errors| faults(&pointer, errors))?;
     for (name, value) in &mut clear.0 {
         if provider.is_secret(name) && value == COVERED {
             let sealed = stored.and_then(|a| a.settings.get(name)).and_then(Value::as_str);

@@ -88,7 +88,7 @@ pub mod jwt;
 pub mod keys;
 /// Threads with large stacks, for what tenants write.
 mod pool;
-/// The threads that work is done on: the gateway's own, and those with room for scripts.
+/// The threads that the gateway works on.
 pub mod runtime;
 /// Secrets at rest.
 pub mod secrets;

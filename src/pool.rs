@@ -1,6 +1,6 @@
 //! A few threads with large stacks, for what tenants write: scripts and templates. Deep values and calls that they may
-//! still make fit into them with room to spare; the runtime's own threads have stacks a hundred times smaller, and an
-//! overflow would end the process.
+//! still make fit into them with room to spare; usual stacks are a hundred times smaller, and an overflow would end the
+//! process.
 //!
 //! A thread that is free goes to the next whose turn it is, not to the next call: whoever has a thousand slow templates
 //! under way holds up one of somebody else's for as long as one of theirs takes.

@@ -1,6 +1,6 @@
-//! The threads that the gateway works on. Their stacks are as large as those of the pool, so that a script which is over at
-//! once runs where its message is worked on and costs no change of threads; one that is not goes to the pool, where each
-//! has its turn ([`crate::script::Script::call_at_once`]).
+//! The threads that the gateway works on. Their stacks are as large as those of the pool, so that the operator's scripts
+//! which are over at once run where their message is worked on and cost no change of threads; whatever takes longer, and
+//! whatever a tenant wrote, goes to the pool, where each has its turn ([`crate::script::Script::call_at_once`]).
 
 use std::cell::Cell;
 use std::io;
@@ -20,6 +20,8 @@ pub fn gateway() -> io::Result<Runtime> {
     let cores = available_parallelism().map_or(1, usize::from);
     Builder::new_multi_thread()
         .worker_threads(cores.saturating_sub(1).max(1))
+        // Not hundreds of such stacks: looking up names and files is all that blocks.
+        .max_blocking_threads(32)
         .thread_stack_size(STACK)
         .on_thread_start(|| ROOMY.set(true))
         .enable_all()

@@ -2,8 +2,8 @@
 //! routes and reminder rules. Values go in, a value comes out; there is no way to a file, a socket, a clock or chance.
 //!
 //! What could run away is refused while compiling or stopped by a budget (`Kind`), and everything runs on threads with
-//! large stacks: a few of its own, and for a channel's call that is over within a millisecond the gateway's, so that a
-//! script can neither block the runtime nor overflow a stack.
+//! large stacks, so that no script overflows one: on a few of its own, where each has its turn. Only the short calls of
+//! channels that ship or are the operator's are made at once, on the gateway's threads; what tenants write never is.
 
 mod engine;
 mod fault;
@@ -45,7 +45,8 @@ pub use secrets::Secrets;
 pub struct Script {
     compiled: Arc<Compiled>,
     whose: Whose,
-    pace: Arc<Pace>,
+    /// None: each call waits for its turn.
+    pace: Option<Arc<Pace>>,
 }
 
 struct Compiled {
@@ -145,7 +146,13 @@ impl Script {
     /// The same script, called in the turns of another.
     #[must_use]
     pub fn for_whom(&self, whose: &str) -> Self {
-        Self { compiled: Arc::clone(&self.compiled), whose: whose.into(), pace: Arc::default() }
+        Self { compiled: Arc::clone(&self.compiled), whose: whose.into(), pace: Some(Arc::default()) }
+    }
+
+    /// The same script, never called at once: whoever wrote it might mean no good.
+    #[must_use]
+    pub fn always_in_turn(self) -> Self {
+        Self { pace: None, ..self }
     }
 
     fn compiled(
@@ -162,7 +169,8 @@ impl Script {
             .iter_functions()
             .map(|f| (f.name.to_owned(), f.params.iter().map(|p| (*p).to_owned()).collect()))
             .collect();
-        Ok(Self { compiled: Arc::new(Compiled { ast, kind, functions }), whose: whose.into(), pace: Arc::default() })
+        let compiled = Arc::new(Compiled { ast, kind, functions });
+        Ok(Self { compiled, whose: whose.into(), pace: Some(Arc::default()) })
     }
 
     /// The names of the functions it defines, and how many parameters each takes.
@@ -200,20 +208,20 @@ impl Script {
         arguments: impl Fn(&Secrets) -> Vec<Argument>,
         mut secrets: Secrets,
     ) -> Evaluation<Made> {
-        if has_room() && self.pace.is_quick() {
+        if let Some(pace) = self.pace.as_ref().filter(|pace| has_room() && pace.is_quick()) {
             let given = arguments(&secrets);
             let tried = AssertUnwindSafe(|| self.evaluate(function, given, secrets, pace::SHORT));
             match catch_unwind(tried) {
                 Ok(Ok(evaluation)) => {
                     if evaluation.elapsed > pace::LONG {
-                        self.pace.slow_down();
+                        pace.slow_down();
                     }
                     return evaluation;
                 }
                 Ok(Err(given_back)) => secrets = given_back,
                 Err(_) => return Evaluation::failed(),
             }
-            self.pace.slow_down();
+            pace.slow_down();
         }
         let Evaluation { result, log, operations, elapsed, secrets } =
             self.call(function, arguments(&secrets), secrets).await;

@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::status::Category;
 use crate::store::Db;
 use crate::store::contacts::{self, By, Found, Key};
-use crate::store::suppressions::{self, Suppressed};
+use crate::store::suppressions::{self, Suppressed, spelling};
 use crate::tenant::Tenant;
 
 /// What a person's own word is called where it stopped a message.
@@ -29,8 +29,9 @@ pub struct Standing {
 impl Standing {
     /// Why nothing of this category may go to this address on this channel, if there is a reason.
     pub fn refusal(&self, channel: &str, address: Option<&str>, category: Category) -> Option<String> {
+        let address = address.map(spelling);
         let stopped = |s: &&Suppressed| {
-            Some(s.address.as_str()) == address && (s.category == "all" || s.category == category.as_str())
+            Some(&s.address) == address.as_ref() && (s.category == "all" || s.category == category.as_str())
         };
         if let Some(stopped) = self.suppressed.iter().find(stopped) {
             return Some(stopped.reason.clone());
@@ -63,8 +64,8 @@ pub async fn look_up(db: &Db, tenant: &Tenant, recipients: &[&Recipient]) -> Res
         let addresses: Vec<&str> = addresses.collect();
         let rows = suppressions::among(&db.pool, db.engine, &tenant.id, &addresses).await?;
         for (standing, recipient) in standings.iter_mut().zip(recipients) {
-            let own =
-                |s: &&Suppressed| [&recipient.phone, &recipient.email].into_iter().flatten().any(|a| *a == s.address);
+            let theirs = [&recipient.phone, &recipient.email].map(|a| a.as_deref().map(spelling));
+            let own = |s: &&Suppressed| theirs.iter().flatten().any(|a| *a == s.address);
             standing.suppressed = rows.iter().filter(own).cloned().collect();
         }
     }

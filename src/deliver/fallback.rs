@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use plugin_api::AddressKind;
+use plugin_api::{AddressKind, Hint};
 
 use super::Engine;
 use crate::store::notifications::Delivery;
@@ -16,6 +16,16 @@ pub enum Around {
     Account,
     /// The next channel: no account of this one could do it.
     Channel,
+}
+
+impl Around {
+    /// A failure: what a provider will not bring to this person, another of its accounts must not try.
+    pub fn after(hint: Option<Hint>) -> Self {
+        match hint {
+            Some(Hint::SuppressAddress | Hint::OnlyThisRecipient) => Self::Channel,
+            Some(Hint::Misconfigured) | None => Self::Account,
+        }
+    }
 }
 
 impl Engine {

@@ -336,8 +336,7 @@ async fn refused(
         reason: Some(error.reason.to_string()),
         error: Some(error.detail),
     };
-    // What is wrong with the address is wrong with it everywhere on this channel.
-    let ways = if error.hint == Some(Hint::SuppressAddress) { Around::Channel } else { Around::Account };
+    let ways = Around::after(error.hint);
     let mut finished = decide(engine, tenant, d, ways, retry::next(&attempted), &error.reason, now);
     finished.attempt = Some(record);
     finished.remember = error.remember.map(|memory| (account.key.clone(), memory));

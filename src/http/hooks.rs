@@ -6,7 +6,7 @@ use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderValue, Method, header};
 use axum::response::{IntoResponse, Response};
-use plugin_api::{Answer, Callback, Event, Hint, Received, Refused};
+use plugin_api::{Answer, Callback, Event, Received, Refused};
 use tokio::sync::oneshot;
 
 use super::body::collect_within;
@@ -151,7 +151,7 @@ async fn add(app: &App, hook: &Hook, account: &Account, event: Event, events: &m
                 state,
                 reason,
                 detail,
-                suppresses: hint == Some(Hint::SuppressAddress),
+                hint,
                 happened_at: at(status.at),
                 received_at: now,
             });

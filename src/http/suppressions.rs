@@ -137,6 +137,7 @@ pub(super) async fn post(
     store::insert(&app.db.pool, &tenant, &address, category, &reason, "api", now).await?;
     tenants::bump(&app.db.pool, &tenant).await?;
     app.tenants.refresh(&tenant);
+    let address = store::spelling(&address);
     let shown = Suppression { address, category: category.into(), reason, source: "api".into(), created_at: now };
     Ok((StatusCode::CREATED, Json(shown)))
 }

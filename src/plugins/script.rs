@@ -80,6 +80,8 @@ pub struct ScriptPlugin {
     source: Arc<str>,
     /// Compiled when it is first needed: most of those shipped never are.
     compiled: OnceLock<Result<Script, ScriptError>>,
+    /// A tenant brought it.
+    uploaded: bool,
 }
 
 /// The functions a script may define for the host, and their parameters.
@@ -92,10 +94,17 @@ impl ScriptPlugin {
         let manifest = Manifest::parse(path, manifest_text).map_err(|e| vec![e.0.trim_end().to_owned()])?;
         let faults: Vec<_> = faults(&manifest).into_iter().map(|fault| format!("{path}: {fault}")).collect();
         if faults.is_empty() {
-            Ok(Self { manifest, manifest_text: manifest_text.into(), source: source.into(), compiled: OnceLock::new() })
+            let (manifest_text, source) = (manifest_text.into(), source.into());
+            Ok(Self { manifest, manifest_text, source, compiled: OnceLock::new(), uploaded: false })
         } else {
             Err(faults)
         }
+    }
+
+    /// Of a tenant: its calls hold up nobody else's.
+    #[must_use]
+    pub fn uploaded(self) -> Self {
+        Self { uploaded: true, ..self }
     }
 
     pub fn compile(&self) -> Result<&Script, &ScriptError> {
@@ -155,6 +164,10 @@ fn faults(manifest: &Manifest) -> Vec<String> {
         if provider.unknown.lookup {
             faults.push("unknown.lookup = true: a script can't look messages up".to_owned());
         }
+        faults.extend(provider.settings.iter().filter(|s| s.name.contains('.')).map(|s| {
+            let name = &s.name;
+            format!("setting \"{name}\": a script's settings have no dots in their names")
+        }));
         if manifest.hosts.is_empty() && !provider.settings.iter().any(|s| s.kind == SettingKind::Url) {
             faults.push(
                 "missing \"hosts\": name the hosts the script calls, e.g. hosts = [\"api.example.com\"]".to_owned(),

@@ -42,7 +42,8 @@ impl Texts {
         let faults = |faults: Vec<String>| {
             faults.into_iter().map(|detail| Fault::new("/manifest", "manifest_invalid", detail)).collect()
         };
-        ScriptPlugin::new("plugin.toml", &self.manifest, self.script.as_str()).map_err(faults)
+        let plugin = ScriptPlugin::new("plugin.toml", &self.manifest, self.script.as_str());
+        plugin.map(ScriptPlugin::uploaded).map_err(faults)
     }
 
     /// As `recado plugin check` would, and what a tenant may not do beside: every fault at once.

@@ -11,7 +11,7 @@ pub(super) const SHORT: Allowed = Allowed { operations: 2_000, time: Duration::f
 
 /// A call that was over before anybody looked at the clock and still took longer than this was not short: few operations
 /// may be much work each. Some of it may have been waiting for a processor.
-pub(super) const LONG: Duration = Duration::from_millis(3);
+pub(super) const LONG: Duration = Duration::from_millis(1);
 
 /// After a call that was not short, so many wait for their turns before one is tried again.
 const TURNS: u32 = 100;

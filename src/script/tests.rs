@@ -365,7 +365,7 @@ mod at_once {
         let script = compiled(source).unwrap();
         let called = spawn_with_room(async move {
             let called = script.call_at_once("run", |_| vec![x.clone().into()], Secrets::default()).await;
-            (called.result.map(|made| made.into_value().unwrap()), script.pace.is_quick())
+            (called.result.map(|made| made.into_value().unwrap()), script.pace.as_ref().unwrap().is_quick())
         });
         called.await.unwrap()
     }

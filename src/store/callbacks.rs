@@ -3,6 +3,7 @@
 
 use std::sync::OnceLock;
 
+use plugin_api::Hint;
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AnyExecutor, Row, query, query_scalar};
 
@@ -26,8 +27,7 @@ pub struct Report {
     pub state: Status,
     pub reason: Option<String>,
     pub detail: Option<String>,
-    /// The address must not be written to again.
-    pub suppresses: bool,
+    pub hint: Option<Hint>,
     pub happened_at: Timestamp,
     pub received_at: Timestamp,
 }
@@ -53,7 +53,7 @@ pub struct InboundRow {
 /// Keeps a report until its message is known.
 pub async fn keep_report(db: impl AnyExecutor<'_>, r: &Report) -> StoreResult<()> {
     query(
-        "insert into reports (tenant_id, account, message_id, state, reference, reason, detail, suppresses, happened_at, \
+        "insert into reports (tenant_id, account, message_id, state, reference, reason, detail, hint, happened_at, \
          received_at) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) \
          on conflict (tenant_id, account, message_id, state) do nothing",
     )
@@ -64,7 +64,7 @@ pub async fn keep_report(db: impl AnyExecutor<'_>, r: &Report) -> StoreResult<()
     .bind(r.reference.as_deref())
     .bind(r.reason.as_deref())
     .bind(r.detail.as_deref())
-    .bind(i64::from(r.suppresses))
+    .bind(r.hint.map(Hint::as_str))
     .bind(r.happened_at.0)
     .bind(r.received_at.0)
     .execute(db)
@@ -80,7 +80,7 @@ pub async fn ripe_reports_any_tenant(
     limit: usize,
 ) -> StoreResult<Vec<Report>> {
     let rows = query(
-        "select r.tenant_id, r.account, r.message_id, r.state, r.reference, r.reason, r.detail, r.suppresses, r.happened_at, \
+        "select r.tenant_id, r.account, r.message_id, r.state, r.reference, r.reason, r.detail, r.hint, r.happened_at, \
          r.received_at \
          from reports r where received_at < $1 \
          or exists (select 1 from notifications n where n.tenant_id = r.tenant_id and n.message_id = r.message_id \
@@ -104,7 +104,7 @@ pub async fn ripe_reports_any_tenant(
                 state: state.parse().map_err(|()| crate::error::StoreError::Unreadable("state".into()))?,
                 reason: r.try_get("reason")?,
                 detail: r.try_get("detail")?,
-                suppresses: r.try_get::<i64, _>("suppresses")? != 0,
+                hint: r.try_get::<Option<String>, _>("hint")?.as_deref().and_then(Hint::of),
                 happened_at: Timestamp(r.try_get("happened_at")?),
                 received_at: Timestamp(r.try_get("received_at")?),
             })

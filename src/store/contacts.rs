@@ -507,7 +507,7 @@ const FORGET: &str = "update notifications set recipient = '{\"contactId\":\"' |
 pub async fn waiting(db: impl AnyExecutor<'_>, tenant: &TenantId, contact: &Contact) -> StoreResult<Vec<String>> {
     let rows = query(
         "select notification_id from notifications where tenant_id = $1 and due_at is not null \
-         and (contact_id = $2 or address = $3 or address = $4)",
+         and (contact_id = $2 or lower(address) in ($3, lower($4)))",
     )
     .bind(tenant.as_str())
     .bind(contact.id.as_str())
@@ -562,12 +562,12 @@ pub async fn erase(conn: &mut AnyConnection, tenant: &TenantId, contact: &Contac
         query(text).bind(tenant.as_str()).bind(id).execute(&mut *conn).await?;
     }
     // First what hangs on the notifications, while they can still be found by address.
-    let theirs = "(n.contact_id = $2 or n.address = $3 or n.address = $4)";
+    let theirs = "(n.contact_id = $2 or (n.address is not null and lower(n.address) in ($3, lower($4))))";
     for text in [
-        "delete from dedupe_keys where tenant_id = $1 and recipient in ($2, $3, $4)",
+        "delete from dedupe_keys where tenant_id = $1 and lower(recipient) in ($2, $3, lower($4))",
         "delete from marketing_plan where tenant_id = $1 and person in ($2, $3, lower($4))",
-        "delete from recipient_memory where tenant_id = $1 and address in ($2, $3, $4)",
-        "delete from inbound_messages where tenant_id = $1 and sender in ($2, $3, $4)",
+        "delete from recipient_memory where tenant_id = $1 and lower(address) in ($2, $3, lower($4))",
+        "delete from inbound_messages where tenant_id = $1 and lower(sender) in ($2, $3, lower($4))",
         "delete from sandbox_messages where tenant_id = $1 and notification_id in \
          (select n.notification_id from notifications n where n.tenant_id = $1 and {theirs})",
         "update idempotency_keys set response = '{\"success\":true,\"logId\":\"' || request_id || \
@@ -583,7 +583,8 @@ pub async fn erase(conn: &mut AnyConnection, tenant: &TenantId, contact: &Contac
             .await?;
     }
     unread::erase(&mut *conn, tenant, [Some(id), phone, email]).await?;
-    query(AssertSqlSafe(format!("{FORGET} due_at is null and (contact_id = $2 or address = $4 or address = $5)")))
+    let theirs = "(contact_id = $2 or (address is not null and lower(address) in ($4, lower($5))))";
+    query(AssertSqlSafe(format!("{FORGET} due_at is null and {theirs}")))
         .bind(tenant.as_str())
         .bind(id)
         .bind(now.0)

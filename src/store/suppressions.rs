@@ -7,6 +7,12 @@ use crate::clock::Timestamp;
 use crate::ids::TenantId;
 use crate::status::Category;
 
+/// How an address is kept here, and looked for: who wants no more mail wants it in no spelling. Of phones there is one
+/// spelling anyway.
+pub fn spelling(address: &str) -> String {
+    address.to_lowercase()
+}
+
 #[derive(Debug, Clone)]
 pub struct SuppressionRow {
     pub address: String,
@@ -27,13 +33,13 @@ pub async fn find(
         "select reason from suppressions where tenant_id = $1 and address = $2 and (category = 'all' or category = $3)",
     )
     .bind(tenant.as_str())
-    .bind(address)
+    .bind(spelling(address))
     .bind(category.as_str())
     .fetch_optional(db)
     .await?)
 }
 
-/// An address, and why and for what it must not be written to.
+/// An address, in the spelling it is kept in, and why and for what it must not be written to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Suppressed {
     pub address: String,
@@ -49,8 +55,8 @@ pub async fn among(
     addresses: &[&str],
 ) -> StoreResult<Vec<Suppressed>> {
     #[derive(serde::Serialize)]
-    struct Asked<'a> {
-        a: &'a str,
+    struct Asked {
+        a: String,
     }
     static SQL: PerEngine = PerEngine::new();
     let sql = SQL.get(engine, || {
@@ -61,7 +67,7 @@ pub async fn among(
             engine.rows("a text")
         )
     });
-    let asked: Vec<Asked<'_>> = addresses.iter().map(|a| Asked { a }).collect();
+    let asked: Vec<Asked> = addresses.iter().map(|a| Asked { a: spelling(a) }).collect();
     let rows = query(sql).bind(to_json(&asked)).bind(tenant.as_str()).fetch_all(db).await?;
     rows.iter()
         .map(|r| {
@@ -88,7 +94,7 @@ pub async fn insert(
          values ($1, $2, $3, $4, $5, $6) on conflict (tenant_id, address, category) do nothing",
     )
     .bind(tenant.as_str())
-    .bind(address)
+    .bind(spelling(address))
     .bind(category)
     .bind(reason)
     .bind(source)
@@ -106,7 +112,7 @@ pub async fn delete(
     category: Option<&str>,
 ) -> StoreResult<bool> {
     let text = "delete from suppressions where tenant_id = $1 and address = $2 and ($3 is null or category = $3)";
-    let done = query(text).bind(tenant.as_str()).bind(address).bind(category).execute(db).await?;
+    let done = query(text).bind(tenant.as_str()).bind(spelling(address)).bind(category).execute(db).await?;
     Ok(done.rows_affected() > 0)
 }
 
@@ -136,7 +142,7 @@ pub async fn list(
     .bind(after.map(|(address, _)| address))
     .bind(after.map(|(_, category)| category))
     .bind(limit as i64)
-    .bind(address)
+    .bind(address.map(spelling))
     .bind(category)
     .fetch_all(db)
     .await?;

@@ -12,10 +12,10 @@ use crate::clock::Timestamp;
 use crate::ids::TenantId;
 use crate::lane::Admission;
 use crate::status::Status;
-use crate::store::StoreResult;
 use crate::store::batch::{Batch, Kind};
 use crate::store::caps;
 use crate::store::notifications::{Born, Delivery, NewNotification, find_dedupe_owner, find_first_answer};
+use crate::store::{StoreResult, suppressions};
 
 impl Task {
     /// Makes the rows of one request, after asking what must be asked first.
@@ -138,7 +138,7 @@ impl Task {
             .iter()
             .filter(|n| accept.check_suppressed && n.refused.is_none())
             .filter_map(|n| n.delivery.address.as_ref().map(|a| (&n.delivery, a)))
-            .map(|(d, a)| serde_json::json!({"t": d.tenant, "id": d.id, "a": a, "c": d.category.as_str()}))
+            .map(|(d, a)| serde_json::json!({"t": d.tenant, "id": d.id, "a": suppressions::spelling(a), "c": d.category.as_str()}))
             .collect();
         if !rows.is_empty() {
             reasons.extend(self.asked.suppressed(conn, &rows).await?);

@@ -11,6 +11,7 @@ use crate::status::Status;
 use crate::store::callbacks::{self, InboundRow, Report};
 use crate::store::notifications::Delivery;
 use crate::store::{StoreResult, suppressions, tenants, unread};
+use plugin_api::Hint;
 use sqlx::AnyConnection;
 
 /// What must be told after the commit.
@@ -99,7 +100,7 @@ impl Task {
             None => {}
         }
         callbacks::insert_event(&mut *conn, &d, &event_id, event.0, event.1.as_deref(), report.happened_at).await?;
-        if report.suppresses
+        if report.hint == Some(Hint::SuppressAddress)
             && let Some(address) = &d.address
         {
             let reason = report.reason.clone().unwrap_or_else(|| "refused".to_owned());
@@ -118,8 +119,7 @@ impl Task {
                 return None;
             }
         };
-        let around = if report.suppresses { Around::Channel } else { Around::Account };
-        self.engine.next_step(&tenant, d, around)
+        self.engine.next_step(&tenant, d, Around::after(report.hint))
     }
 }
 

@@ -137,7 +137,7 @@ async fn a_report_that_came_early_is_kept_as_long_as_it_would_have_been() {
         state: Status::Delivered,
         reason: None,
         detail: None,
-        suppresses: false,
+        hint: None,
         happened_at: app.now(),
         received_at: app.now(),
     };

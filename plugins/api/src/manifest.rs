@@ -213,28 +213,35 @@ impl Provider {
         self.settings.iter().any(|s| s.name == setting && s.kind == SettingKind::Secret)
     }
 
-    /// Settings with one name each: what the schema has dotted names for may come as an object, and leaves it.
-    pub fn flatten(&self, settings: Settings) -> Settings {
-        let mut flat = Map::new();
+    /// What a caller sent, with one name for each setting: what the schema has dotted names for comes as an object.
+    pub fn flatten(&self, settings: Settings) -> Result<Settings, Vec<SettingsError>> {
+        let (mut flat, mut errors) = (Map::new(), Vec::new());
         for (name, value) in settings.0 {
-            let inside = self.settings.iter().any(|s| s.name.split_once('.').is_some_and(|(outer, _)| outer == name));
+            let inner = self.settings.iter().filter_map(|s| s.name.split_once('.')).filter(|(outer, _)| *outer == name);
+            let inner: Vec<&str> = inner.map(|(_, inner)| inner).collect();
             match value {
-                Value::Object(fields) if inside => {
+                _ if name.contains('.') => {
+                    errors.push(SettingsError::new(name, "unknown_field", "unknown setting; a dot stands in no name"));
+                }
+                Value::Object(fields) if !inner.is_empty() => {
                     flat.extend(fields.into_iter().map(|(field, value)| (format!("{name}.{field}"), value)));
                 }
-                Value::Null if inside => {}
+                Value::Null if !inner.is_empty() => {}
+                _ if !inner.is_empty() => {
+                    let detail = format!("must be an object: {}", inner.join(", "));
+                    errors.push(SettingsError::new(name, "wrong_type", detail));
+                }
                 value => {
                     flat.insert(name, value);
                 }
             }
         }
-        Settings(flat)
+        if errors.is_empty() { Ok(Settings(flat)) } else { Err(errors) }
     }
 
-    /// Checks what a caller sent against the schema, flattens it and fills in defaults. All faults at once. Whether a URL
-    /// may be reached is not judged here: that needs the network guard.
-    pub fn validate(&self, settings: Settings) -> Result<Settings, Vec<SettingsError>> {
-        let mut settings = self.flatten(settings);
+    /// Checks settings, flat, against the schema and fills in defaults. All faults at once. Whether a URL may be reached is
+    /// not judged here: that needs the network guard.
+    pub fn validate(&self, mut settings: Settings) -> Result<Settings, Vec<SettingsError>> {
         let mut errors = Vec::new();
         for name in settings.0.keys() {
             if !self.settings.iter().any(|s| s.name == *name) {

@@ -54,6 +54,23 @@ pub enum Hint {
     OnlyThisRecipient,
 }
 
+impl Hint {
+    pub const ALL: [Self; 3] = [Self::SuppressAddress, Self::Misconfigured, Self::OnlyThisRecipient];
+
+    /// The word for it, as scripts and the store have it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::SuppressAddress => "suppress_address",
+            Self::Misconfigured => "misconfigured",
+            Self::OnlyThisRecipient => "only_this_recipient",
+        }
+    }
+
+    pub fn of(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|hint| hint.as_str() == word)
+    }
+}
+
 /// The answer of [`crate::Channel::lookup`].
 #[derive(Debug, Clone, PartialEq)]
 pub enum Lookup {

@@ -78,6 +78,7 @@ impl Account {
         let (channel, address) = (manifest.channel.clone(), manifest.address);
         // Of all tenants' accounts of a plugin that ships, each has its turns.
         let script = script.for_whom(&Uuid::now_v7().to_string());
+        let script = if plugin.uploaded { script.always_in_turn() } else { script };
         let read_by = |function, parameter| Named::by(&script, &plugin.source, function, parameter);
         let reads =
             Reads { asking: read_by("request", 0), answer: read_by("outcome", 0), judging: read_by("outcome", 1) };

@@ -51,20 +51,12 @@ pub(super) fn outcome(judged: Result<Receipt, SendError>) -> Value {
             };
             said.insert(verdict.into(), e.reason.into());
             said.insert("detail".into(), e.detail.into());
-            said.extend(e.hint.map(|hint| ("hint".to_owned(), hint_word(hint).into())));
+            said.extend(e.hint.map(|hint| ("hint".to_owned(), hint.as_str().into())));
             said.extend(e.retry_after.map(|after| ("after".to_owned(), after.as_secs().into())));
             said.extend(e.remember.map(|memory| ("remember".to_owned(), memory)));
         }
     }
     said.into()
-}
-
-fn hint_word(hint: Hint) -> &'static str {
-    match hint {
-        Hint::SuppressAddress => "suppress_address",
-        Hint::Misconfigured => "misconfigured",
-        Hint::OnlyThisRecipient => "only_this_recipient",
-    }
 }
 
 pub(super) fn events(received: Received) -> Value {
@@ -81,7 +73,7 @@ fn event(event: Event) -> Value {
                 State::Delivered => ("delivered", json!({})),
                 State::Read => ("read", json!({})),
                 State::Failed { reason, detail, hint } => {
-                    ("failed", json!({"reason": reason, "detail": detail, "hint": hint.map(hint_word)}))
+                    ("failed", json!({"reason": reason, "detail": detail, "hint": hint.map(Hint::as_str)}))
                 }
             };
             let mut shown = json!({state: status.message_id, "reference": status.reference, "at": seconds(status.at)});

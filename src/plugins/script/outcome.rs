@@ -125,13 +125,9 @@ pub(super) fn reason(verdict: &str, word: &Value) -> Result<String, String> {
 }
 
 pub(super) fn hint(fields: &mut Map<String, Value>) -> Result<Option<Hint>, String> {
-    match optional_text(fields, "hint")?.as_deref() {
-        None => Ok(None),
-        Some("suppress_address") => Ok(Some(Hint::SuppressAddress)),
-        Some("only_this_recipient") => Ok(Some(Hint::OnlyThisRecipient)),
-        Some("misconfigured") => Ok(Some(Hint::Misconfigured)),
-        Some(_) => Err("hint: must be \"suppress_address\", \"misconfigured\" or \"only_this_recipient\"".to_owned()),
-    }
+    let Some(word) = optional_text(fields, "hint")? else { return Ok(None) };
+    let unknown = || "hint: must be \"suppress_address\", \"misconfigured\" or \"only_this_recipient\"".to_owned();
+    Hint::of(&word).map(Some).ok_or_else(unknown)
 }
 
 /// A text for people, cut to a bearable length, on one line.

@@ -17,7 +17,7 @@ on_each_store!(nothing_that_names_an_erased_person_is_left, async |app: TestApp|
     let visit = json!({"contactId": id, "startsAt": "2026-02-01T10:00:00Z", "status": "COMPLETED", "attributes": {"note": "Ana Secreta likes it short"}});
     shop.put("/v1/appointments/v1", &visit).await.expect(201);
     let sent = shop.send(&json!({"type": "note", "channel": "sms", "message": "Hola Ana Secreta", "to": {"contactId": id}, "dedupeKey": "k"})).await;
-    let inline = shop.send(&json!({"type": "note", "channel": "email", "message": "Ana Secreta", "to": {"email": "ana.secreta@x.example", "name": "Ana Secreta"}})).await;
+    let inline = shop.send(&json!({"type": "note", "channel": "email", "message": "Ana Secreta", "to": {"email": "ANA.secreta@x.example", "name": "Ana Secreta"}})).await;
     let many = json!({"type": "note", "channel": "sms", "message": "Hola", "to": [{"contactId": "beto"}, {"phone": "3377777777", "name": "Ana Secreta"}]});
     let many = shop.post("/v1/notify", &many).header("idempotency-key", "once").await.expect(202);
     app.deliver_due().await;

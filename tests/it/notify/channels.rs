@@ -76,7 +76,10 @@ on_each_store!(settings_that_come_as_an_object_are_shown_as_one_and_their_secret
     put(dkim("no key")).await.has_fault("validation", "/settings/dkim/privateKey", "malformed");
     put(json!({"domain": "salon.example"})).await.has_fault("validation", "/settings/dkim/selector", "required");
     put(json!({"colour": "red"})).await.has_fault("validation", "/settings/dkim/colour", "unknown_field");
-    put(json!("salon.example")).await.has_fault("validation", "/settings/dkim", "unknown_field");
+    put(json!("salon.example")).await.has_fault("validation", "/settings/dkim", "wrong_type");
+    let mut flat = mail(Value::Null);
+    flat["settings"]["dkim.domain"] = json!("salon.example");
+    shop.put("/v1/channels/email", &flat).await.has_fault("validation", "/settings/dkim/domain", "unknown_field");
 });
 
 #[tokio::test(flavor = "multi_thread")]

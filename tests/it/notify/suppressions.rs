@@ -38,13 +38,25 @@ on_each_store!(a_suppression_that_comes_between_is_seen_just_before_the_call, as
 
 on_each_store!(who_wants_no_marketing_still_gets_what_they_asked_for, async |app: TestApp| {
     let shop = app.shop().await;
-    shop.post("/v1/suppressions", &json!({"address": "ana@X.Example", "category": "marketing"})).await.expect(201);
-    let mail =
-        |category: &str| with(json!({"channel": "email", "to": {"email": "ana@x.example"}, "category": category}));
+    let stop = json!({"address": "Ana.L@X.Example", "category": "marketing"});
+    assert_eq!(shop.post("/v1/suppressions", &stop).await.expect(201)["address"], "ana.l@x.example");
+    let mail_to =
+        |email: &str, category: &str| with(json!({"channel": "email", "to": {"email": email}, "category": category}));
+    let mail = |category: &str| mail_to("aNA.l@x.example", category);
     assert_eq!(shop.notify(&mail("marketing")).await["notifications"][0]["status"], "suppressed");
+    // Nor one that has waited.
+    let later = |mut body: Value| {
+        body["sendAt"] = json!("2026-03-02T16:00:00Z");
+        body
+    };
+    let waits = shop.send(&later(mail_to("Eva@x.example", "marketing"))).await;
+    shop.post("/v1/suppressions", &json!({"address": "eva@x.example", "category": "marketing"})).await.expect(201);
     assert_eq!(shop.notify(&mail("transactional")).await["notifications"][0]["status"], "queued");
     app.deliver_due().await;
     assert_eq!(shop.captured().await.len(), 1);
+    app.advance(HOUR).await;
+    assert_eq!((shop.status(&waits).await.as_str(), shop.captured().await.len()), ("suppressed", 1));
+    shop.delete("/v1/suppressions/EVA@x.example").await.expect(204);
 });
 
 on_each_store!(suppressions_are_listed_page_by_page, async |app: TestApp| {

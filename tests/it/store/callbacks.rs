@@ -1,5 +1,6 @@
 //! Reports and inbound messages.
 
+use plugin_api::Hint;
 use recado::store::callbacks::{self, InboundRow, Report};
 use recado::store::notifications;
 use recado::writer::NextStep;
@@ -15,7 +16,7 @@ fn report(message: &str, state: Status) -> Report {
         state,
         reason: Some("why".into()),
         detail: Some("in a sentence".into()),
-        suppresses: true,
+        hint: Some(Hint::SuppressAddress),
         happened_at: later(1),
         received_at: later(2),
     }
@@ -36,7 +37,10 @@ on_each_db!(reports_are_kept_once_and_dropped_one_by_one, async |db: &Db| {
     let kept = callbacks::ripe_reports_any_tenant(&db.pool, later(3), 10).await.unwrap();
     assert_eq!(kept.len(), 2);
     let first = kept.iter().find(|r| r.state == Status::Delivered).unwrap();
-    assert_eq!((first.reason.as_deref(), first.suppresses, first.happened_at), (Some("why"), true, later(1)));
+    assert_eq!(
+        (first.reason.as_deref(), first.hint, first.happened_at),
+        (Some("why"), Some(Hint::SuppressAddress), later(1))
+    );
     callbacks::move_reports_any_tenant(&db.pool, 1000).await.unwrap();
     assert!(
         callbacks::ripe_reports_any_tenant(&db.pool, later(1002), 10).await.unwrap().is_empty(),

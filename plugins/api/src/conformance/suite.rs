@@ -190,7 +190,8 @@ impl Suite<'_> {
         let plugin = self.harness.plugin();
         let name = self.harness.provider();
         let provider = plugin.manifest().provider(name).ok_or("the manifest has no such provider")?;
-        let settings = provider.validate(settings).map_err(|e| format!("{e:?}"))?;
+        let settings = provider.flatten(settings).and_then(|flat| provider.validate(flat));
+        let settings = settings.map_err(|e| format!("{e:?}"))?;
         plugin.open(name, &settings, host).map_err(|e| e.to_string())
     }
 

@@ -48,9 +48,14 @@ fn provider_faults(provider: &Provider) -> Vec<String> {
 fn setting_faults(provider: &Provider, setting: &Setting) -> Vec<String> {
     let name = &setting.name;
     let mut faults = Vec::new();
-    if !name.starts_with(|c: char| c.is_ascii_lowercase())
-        || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '.')
-    {
+    let is_camel_case = |word: &str| {
+        word.starts_with(|c: char| c.is_ascii_lowercase()) && word.chars().all(|c| c.is_ascii_alphanumeric())
+    };
+    let (outer, inner) = name.split_once('.').map_or((name.as_str(), None), |(outer, inner)| (outer, Some(inner)));
+    if inner.is_some() && provider.settings.iter().any(|s| s.name == outer) {
+        faults.push(format!("setting \"{name}\" is inside \"{outer}\", which is a setting of its own"));
+    }
+    if !is_camel_case(outer) || !inner.is_none_or(is_camel_case) {
         faults.push(format!("setting \"{name}\" must be camelCase"));
     }
     if setting.help.trim().is_empty() {

@@ -33,7 +33,8 @@ pub(crate) fn try_open(plugin: &dyn Plugin, host: &Host, settings: Value) -> Res
     let mut full = json!({"host": "127.0.0.1", "from": "clinic@example.test", "fromName": "Clínica Norte"});
     full.as_object_mut().unwrap().extend(settings.as_object().unwrap().clone());
     let settings: Settings = full.as_object().unwrap().clone().into_iter().collect();
-    let settings = plugin.manifest().provider("smtp").unwrap().validate(settings).map_err(|e| e[0].clone())?;
+    let provider = plugin.manifest().provider("smtp").unwrap();
+    let settings = provider.flatten(settings).and_then(|flat| provider.validate(flat)).map_err(|e| e[0].clone())?;
     plugin.open("smtp", &settings, host)
 }
 

@@ -78,7 +78,11 @@ pub(crate) fn failed(error: Option<&MetaError>) -> State {
     };
     match meaning(error) {
         Some(m) => {
-            let hint = matches!(m.class, Class::Account).then_some(Hint::Misconfigured);
+            let hint = match m.class {
+                Class::Account => Some(Hint::Misconfigured),
+                Class::Later(Pause::Pair | Pause::Person) => Some(Hint::OnlyThisRecipient),
+                _ => None,
+            };
             State::Failed { reason: m.reason.into(), detail: m.sentence(error), hint }
         }
         None => State::Failed { reason: "refused".into(), detail: error.unlisted(), hint: None },
