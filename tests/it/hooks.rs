@@ -140,6 +140,27 @@ on_each_store!(without_another_channel_a_late_failure_is_the_end, async |app: Te
     assert!(found["reason"].is_string(), "{found}");
 });
 
+on_each_store!(what_meta_will_not_bring_to_a_person_no_other_account_tries, async |app: TestApp| {
+    let meta = MetaDouble::start().await;
+    let shop = app.shop().await;
+    let settings = Value::Object(MetaDouble::settings(meta.http.address()).0);
+    let accounts = json!([
+        {"name": "main", "provider": "meta", "settings": settings},
+        {"name": "spare", "provider": "sandbox", "settings": {}},
+    ]);
+    shop.set("whatsapp", json!({"accounts": accounts})).await;
+    let hook = shop.hook("whatsapp").await;
+    ana_writes(&app, &meta, &hook).await;
+    for (code, status, spare) in [(131_049, "failed", 0), (131_056, "failed", 0), (131_053, "sent", 1)] {
+        let id = shop.send(&to_ana(json!(["whatsapp"]))).await;
+        app.deliver_due().await;
+        let message = shop.find(&id).await["messageId"].as_str().unwrap().to_owned();
+        app.take(&meta.callback(&hook, &[meta.failure(&message, code)])).await;
+        app.deliver_due().await;
+        assert_eq!((shop.status(&id).await.as_str(), shop.captured().await.len()), (status, spare), "{code}");
+    }
+});
+
 on_each_store!(b72_the_same_message_of_a_person_is_stored_once, async |app: TestApp| {
     let meta = MetaDouble::start().await;
     let (shop, hook) = shop_with(&app, &meta).await;
