@@ -16,6 +16,7 @@ mod commands;
 mod commit;
 mod crash;
 mod figures;
+mod files;
 mod full;
 mod hang_up;
 mod nodes;

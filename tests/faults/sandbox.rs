@@ -59,15 +59,15 @@ impl Try {
 }
 
 /// The process that must stay, and a tenant who has nothing to do with it all.
-struct Watch {
-    server: Server,
+pub struct Watch {
+    pub server: Server,
     pid: Pid,
     bystander: Shop,
     sink: Sink,
 }
 
 impl Watch {
-    async fn begin(house: &House) -> Self {
+    pub async fn begin(house: &House) -> Self {
         let sink = Sink::start().await;
         let server = house.start().await;
         let bystander = Shop::open(&server, &sink.url()).await;
@@ -75,8 +75,13 @@ impl Watch {
         Self { server, pid, bystander, sink }
     }
 
+    /// One more.
+    pub async fn shop(&self) -> Shop {
+        Shop::open(&self.server, &self.sink.url()).await
+    }
+
     /// It is the same process, and the next real message goes out.
-    async fn still_works(&mut self, row: &str) {
+    pub async fn still_works(&mut self, row: &str) {
         assert!(!self.server.has_ended() && self.server.pid() == self.pid, "after {row} the process is another");
         self.bystander.api.get("/healthz").await.expect(200);
         let wait = [("prefer", "wait=30")];

@@ -63,6 +63,13 @@ impl Api {
         Self::answer(request.header("content-type", "application/x-ndjson").body(lines.to_owned())).await
     }
 
+    pub async fn upload(&self, path: &str, content_type: &str, body: impl Into<reqwest::Body>) -> Answer {
+        let request = self.client.post(format!("http://{}{path}", self.address)).bearer_auth(&self.key);
+        let request = request.header("content-type", content_type).timeout(Duration::from_mins(5));
+        let answer = Self::answer(request.body(body)).await;
+        answer.unwrap_or_else(|e| panic!("{path}: {e:?}"))
+    }
+
     async fn answer(request: reqwest::RequestBuilder) -> Result<Answer, reqwest::Error> {
         let response = request.send().await?;
         let (status, headers) = (response.status().as_u16(), response.headers());
