@@ -303,6 +303,7 @@ fn helpers_do_what_their_names_say() {
         ("{{truncate a 4}} {{truncate a 5}} {{truncate a 2}}", "Ñ... Ñandú .."),
         ("{{join list}} {{join list \"-\"}} {{join a}}", "x, y x-y Ñandú"),
         ("{{urlencode url}}", "a%20b%26%C3%B1"),
+        ("{{url-encode url}}", "a%20b%26%C3%B1"),
         ("{{#if (eq n 3)}}3{{/if}}{{#if (ne n 3)}}x{{/if}}{{#if (gt n 2)}}>{{/if}}{{#if (lt n 4)}}<{{/if}}", "3><"),
         ("{{#if (or nothing a)}}1{{/if}}{{#if (and a nothing)}}2{{/if}}{{#if (not no)}}3{{/if}}", "13"),
         ("{{#each list}}{{@index}}{{this}}{{/each}}{{#with list}}{{this.[1]}}{{/with}}", "0x1yy"),

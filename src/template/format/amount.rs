@@ -63,8 +63,15 @@ const LOCAL: &[(&str, &str, &str, bool)] = &[
     ("VE", "VES", "Bs.S", false),
 ];
 
-/// Currencies that are counted in whole units.
-const WHOLE: [&str; 7] = ["CLP", "COP", "ISK", "JPY", "KRW", "PYG", "VND"];
+/// Decimals of the currencies that have not two (ISO 4217). Colombian pesos have two on paper, and nobody writes them.
+fn decimals(code: &str) -> u64 {
+    match code {
+        "BIF" | "CLP" | "COP" | "DJF" | "GNF" | "ISK" | "JPY" | "KMF" | "KRW" | "PYG" | "RWF" | "UGX" | "VND"
+        | "VUV" | "XAF" | "XOF" | "XPF" => 0,
+        "BHD" | "IQD" | "JOD" | "KWD" | "LYD" | "OMR" | "TND" => 3,
+        _ => 2,
+    }
+}
 
 /// `{{currency amount "MXN"}}`; without a code, the money of the reader's country or the branch's.
 pub(super) fn currency(setting: &Setting, value: &Value, code: Option<&str>) -> Result<String, String> {
@@ -84,8 +91,7 @@ pub(super) fn currency(setting: &Setting, value: &Value, code: Option<&str>) -> 
         },
     };
     let negative = decimal(value).is_ok_and(|n| n.to_string().starts_with('-'));
-    let decimals = if WHOLE.contains(&code.as_str()) { 0 } else { 2 };
-    let written = write(setting, amount, Some(decimals))?;
+    let written = write(setting, amount, Some(decimals(&code)))?;
     let digits = written.trim_start_matches(['-', '−']);
     let sign = if negative { "-" } else { "" };
     let (symbol, spaced) = match local(region) {

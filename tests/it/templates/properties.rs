@@ -135,7 +135,8 @@ fn signs(text: &str) -> usize {
     };
     let lines = text.lines().filter(|line| {
         let (mark, rest) = line.trim_start().split_once(' ').unwrap_or((line, ""));
-        let number = mark.strip_suffix(['.', ')']).is_some_and(|n| n.bytes().all(|b| b.is_ascii_digit()));
+        let digits = |n: &str| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit());
+        let number = mark.strip_suffix(['.', ')']).is_some_and(digits);
         line.trim_start().starts_with('>') || (!rest.is_empty() && (number || matches!(mark, "-" | "+" | "#")))
     });
     (0..letters.len()).filter(|at| formats(*at)).count() + lines.count()
@@ -306,6 +307,7 @@ fn dates_and_amounts_are_written_as_the_reader_writes_them() {
         ("{{currency m \"EUR\"}}", "es-ES", "1234,50 €"),
         ("{{currency m \"ARS\"}} {{currency -3 \"ARS\"}}", "es-AR", "$ 1.234,50 -$ 3,00"),
         ("{{currency m \"COP\"}}", "es-CO", "$ 1.235"),
+        ("{{currency m \"KWD\"}} {{currency m \"XOF\"}}", "es-MX", "KWD 1,234.500 XOF 1,235"),
         ("{{currency m \"PEN\"}}", "es-PE", "S/ 1,234.50"),
         ("{{currency m \"MXN\"}} {{currency m \"USD\"}}", "en-US", "MX$1,234.50 $1,234.50"),
         ("{{plural one \"cita\" \"citas\"}} {{plural 2 \"cita\" \"citas\"}}", "es-MX", "cita citas"),
