@@ -96,6 +96,38 @@ fn b79_wrong_arguments_and_unknown_things_are_one_line_each() {
     assert!(run(&house, &["--help"]).status.success());
 }
 
+#[test]
+fn the_list_of_channels_says_what_each_can_do_whether_native_or_a_script() {
+    let house = House::new(TestStore::sqlite(), &[("RECADO_CHANNELS__SMS__ENABLED", "false")]);
+    let made = run(&house, &["--json", "tenant", "create", "--name", "Salón Uno"]);
+    let tenant: Value = serde_json::from_slice(&made.stdout).unwrap();
+    let arguments = ["channels", "list", "--tenant", tenant["id"].as_str().unwrap()];
+    let listed = run(&house, &arguments);
+    assert!(listed.status.success(), "{}", said(&listed.stderr));
+    let lines = said(&listed.stdout);
+    for name in [
+        "chatwoot", "email", "sms", "whatsapp", "webhook", "telegram", "slack", "discord", "teams", "ntfy", "gotify",
+        "pushover",
+    ] {
+        assert_eq!(
+            lines.lines().filter(|line| line.split_whitespace().next() == Some(name)).count(),
+            1,
+            "{name}: {lines}"
+        );
+    }
+    let line = |name: &str| lines.lines().find(|line| line.starts_with(name)).unwrap();
+    assert!(line("sms").contains("off (operator)") && line("telegram").contains("not configured"), "{lines}");
+    let json = run(&house, &[&["--json"], arguments.as_slice()].concat());
+    let states: Value = serde_json::from_slice(&json.stdout).unwrap();
+    let can =
+        |name: &str| states["items"].as_array().unwrap().iter().find(|s| s["channel"] == name).unwrap()["can"].clone();
+    // A script's manifest is read as a native channel's is.
+    assert_eq!((&can("email")["attachments"], &can("gotify")["attachments"]), (&json!(true), &json!(false)));
+    assert_eq!((&can("whatsapp")["buttons"], &can("whatsapp")["inbound"]), (&json!(true), &json!(true)));
+    assert_eq!((&can("gotify")["subject"], &can("gotify")["status"]), (&json!(true), &json!(false)));
+    assert_eq!(can("discord")["maxLength"], 1800);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_second_server_on_one_sqlite_file_is_refused_and_the_first_goes_on() {
     let house = House::new(TestStore::sqlite(), &[]);

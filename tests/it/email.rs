@@ -195,3 +195,65 @@ on_each_store!(b43_an_account_sends_only_from_addresses_its_tenant_or_branch_may
     app.deliver_due().await;
     assert_eq!(shop.status(&id).await, "sent");
 });
+
+/// Reports as the large senders of them write them, about a message of our own.
+const BOUNCE: &str = include_str!("../../plugins/email/tests/it/reports/postfix.eml");
+const COMPLAINT: &str = include_str!("../../plugins/email/tests/it/reports/arf.eml");
+const HOOK_SECRET: &str = "hook-secret-of-the-tests";
+
+on_each_store!(bounces_and_complaints_come_to_the_hook_and_end_what_they_are_about, PUBLIC, async |app: TestApp| {
+    let server = MailServer::start(0).await;
+    let shop = Shop::bare(&app, "Salón Uno").await;
+    let mut settings = server.settings("citas@salon.example");
+    settings["settings"]["hookSecret"] = json!(HOOK_SECRET);
+    shop.set("email", settings).await;
+    shop.set("sms", json!({"provider": "sandbox"})).await;
+    let hook = shop.hook("email").await;
+    let hook = hook.strip_prefix("https://recado.example").unwrap();
+    let report = |secret: &'static str, mail: String| {
+        let call = app.nobody().call(axum::http::Method::POST, hook).header("content-type", "message/rfc822");
+        call.header("authorization", &format!("Bearer {secret}")).body(mail).into_future()
+    };
+    let suppressed = async || shop.get("/v1/suppressions").await.expect(200)["items"].clone();
+
+    let id = shop
+        .send(&json!({"type": "note", "channels": ["email", "sms"], "message": "Hola",
+            "to": {"email": "Ana@x.example", "phone": "3312345678"}}))
+        .await;
+    app.deliver_due().await;
+    assert_eq!((shop.status(&id).await.as_str(), shop.captured().await.len()), ("sent", 0));
+    let mail = server.mails().remove(0);
+    let bounce = BOUNCE
+        .replace("<01930000-0000-7000-8000-000000000001@example.test>", header(&mail, "Message-ID").unwrap())
+        .replace("01930000-0000-7000-8000-000000000001", &id);
+    assert_eq!(report("another-secret-altogether", bounce.clone()).await.status, 401);
+    assert_eq!((shop.status(&id).await.as_str(), suppressed().await), ("sent", json!([])));
+    for _ in 0..2 {
+        assert_eq!(report(HOOK_SECRET, bounce.clone()).await.status, 200);
+        app.deliver_due().await;
+    }
+    let found = shop.find(&id).await;
+    assert_eq!((&found["status"], &found["channel"]), (&json!("sent"), &json!("sms")), "the next channel went on");
+    assert_eq!(shop.captured().await.len(), 1);
+    let one = &suppressed().await[0];
+    assert_eq!((&one["address"], &one["category"]), (&json!("ana@x.example"), &json!("all")));
+    assert_eq!((&one["reason"], &one["source"]), (&json!("no_such_user"), &json!("provider")));
+    let again = json!({"type": "note", "channel": "email", "message": "Hola", "to": {"email": "ANA@x.example"}});
+    assert_eq!(shop.notify(&again).await["notifications"][0]["status"], "suppressed");
+
+    // Who complains gets nothing more either; the mail itself says whose it was.
+    let promo = json!({"type": "marketing", "channel": "email", "category": "marketing", "data": {"body": "20%"},
+        "to": {"email": "eva@x.example"}});
+    let sent = shop.send(&promo).await;
+    app.deliver_due().await;
+    let mail = server.mails().pop().unwrap();
+    let proof = header(&mail, "X-Recado-Recipient").unwrap();
+    assert_eq!(report(HOOK_SECRET, COMPLAINT.replace("PROOF", "bm9ib2R5.00")).await.status, 200);
+    assert_eq!(suppressed().await.as_array().unwrap().len(), 1, "anybody can write such a report about anybody");
+    assert_eq!(report(HOOK_SECRET, COMPLAINT.replace("PROOF", proof)).await.status, 200);
+    app.deliver_due().await;
+    assert_eq!(shop.status(&sent).await, "sent");
+    let all = suppressed().await;
+    assert_eq!((&all[1]["address"], &all[1]["reason"]), (&json!("eva@x.example"), &json!("complaint")), "{all}");
+    assert_eq!(shop.notify(&promo).await["notifications"][0]["status"], "suppressed");
+});
