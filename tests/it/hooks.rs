@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use plugin_api::Callback;
-use plugin_sms::double::{Twilio, Vonage};
+use plugin_sms::double::{Infobip, Twilio, Vonage};
 use plugin_whatsapp::double::{MetaDouble, Template};
 use recado::clock::Timestamp;
 use serde_json::{Value, json};
@@ -205,6 +205,53 @@ on_each_store!(b70_b73_b74_b77_nobody_else_reports, async |app: TestApp| {
     app.hear(&elsewhere).await.is_problem(404, "not-found");
     shop.delete("/v1/channels/whatsapp").await;
     app.hear(&known).await.is_problem(404, "not-found");
+});
+
+on_each_store!(receipts_of_every_sms_provider_come_to_the_hook_once_and_twice, PUBLIC, async |app: TestApp| {
+    let (twilio, vonage, infobip) = (Twilio::start().await, Vonage::start().await, Infobip::start().await);
+    let shop = app.shop().await;
+    let now = app.now().to_system();
+    let handset = (Infobip::status(3, 5, "DELIVERED_TO_HANDSET"), Infobip::cause(0, "NO_ERROR", false));
+    let nobody =
+        (Infobip::status(2, 9, "UNDELIVERABLE_NOT_DELIVERED"), Infobip::cause(27, "EC_ABSENT_SUBSCRIBER", false));
+    let by_infobip =
+        |id: &str, (status, cause): &(Value, Value)| infobip.report(&[(id, status.clone(), cause.clone())], now);
+    type Report<'a> = Box<dyn Fn(&str, &str) -> Callback + Send + Sync + 'a>;
+    let all: [(&str, Value, Report<'_>, Report<'_>); 3] = [
+        (
+            "twilio",
+            Value::Object(twilio.settings().0),
+            Box::new(|_, id| twilio.report(id, "delivered", None)),
+            Box::new(|_, id| twilio.report(id, "undelivered", Some(30_003))),
+        ),
+        (
+            "vonage",
+            Value::Object(vonage.settings().0),
+            Box::new(|hook, id| vonage.report_to(hook, id, "delivered", "0", now)),
+            Box::new(|hook, id| vonage.report_to(hook, id, "failed", "1", now)),
+        ),
+        (
+            "infobip",
+            Value::Object(infobip.settings().0),
+            Box::new(|_, id| by_infobip(id, &handset)),
+            Box::new(|_, id| by_infobip(id, &nobody)),
+        ),
+    ];
+    for (provider, settings, delivered, failed) in all {
+        shop.set("sms", json!({"provider": provider, "settings": settings})).await;
+        let hook = shop.hook("sms").await;
+        for (report, wanted) in [(delivered, "delivered"), (failed, "failed")] {
+            let id = shop.send(&hello()).await;
+            app.deliver_due().await;
+            let found = shop.find(&id).await;
+            assert_eq!(found["status"], "sent", "{provider}: {found}");
+            for _ in 0..2 {
+                app.take(&report(&hook, found["messageId"].as_str().unwrap())).await;
+            }
+            assert_eq!(shop.status(&id).await, wanted, "{provider}");
+            assert_eq!(events(&shop, &id).await.iter().filter(|e| *e == wanted).count(), 1, "{provider}");
+        }
+    }
 });
 
 on_each_store!(b71_a_signature_of_another_time_is_refused, PUBLIC, async |app: TestApp| {

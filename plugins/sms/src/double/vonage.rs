@@ -96,11 +96,19 @@ impl Vonage {
         state.vendor.encoding = encoding;
     }
 
-    /// A receipt of one part, pushed at `at`.
+    /// A receipt of one part, pushed at `at` to where the message asked for it.
     pub fn report(&self, id: &str, status: &str, err_code: &str, at: SystemTime) -> Callback {
         let state = self.0.state();
         let part = state.vendor.parts.iter().find(|part| part.id == id).expect("the message was taken");
         let url = part.callback.clone().expect("the message asked for receipts");
+        drop(state);
+        self.report_to(&url, id, status, err_code, at)
+    }
+
+    /// As [`Vonage::report`], to the address in the account's settings: where messages can't name one of that length.
+    pub fn report_to(&self, url: &str, id: &str, status: &str, err_code: &str, at: SystemTime) -> Callback {
+        let state = self.0.state();
+        let part = state.vendor.parts.iter().find(|part| part.id == id).expect("the message was taken");
         let mut parameters = owned([
             ("msisdn", &part.to),
             ("to", &part.from),
@@ -113,7 +121,7 @@ impl Vonage {
             ("api-key", Self::KEY),
         ]);
         parameters.extend(part.reference.clone().map(|reference| ("client-ref".to_owned(), reference)));
-        state.vendor.pushed(&url, parameters, at)
+        state.vendor.pushed(url, parameters, at)
     }
 
     /// A person writes to one of the account's numbers.
