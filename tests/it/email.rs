@@ -212,7 +212,7 @@ on_each_store!(bounces_and_complaints_come_to_the_hook_and_end_what_they_are_abo
     let hook = hook.strip_prefix("https://recado.example").unwrap();
     let report = |secret: &'static str, mail: String| {
         let call = app.nobody().call(axum::http::Method::POST, hook).header("content-type", "message/rfc822");
-        call.header("authorization", &format!("Bearer {secret}")).body(mail).into_future()
+        call.header("authorization", format!("Bearer {secret}")).body(mail).into_future()
     };
     let suppressed = async || shop.get("/v1/suppressions").await.expect(200)["items"].clone();
 

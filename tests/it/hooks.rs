@@ -207,6 +207,9 @@ on_each_store!(b70_b73_b74_b77_nobody_else_reports, async |app: TestApp| {
     app.hear(&known).await.is_problem(404, "not-found");
 });
 
+/// What a provider would push to a hook about a message.
+type Report<'a> = Box<dyn Fn(&str, &str) -> Callback + Send + Sync + 'a>;
+
 on_each_store!(receipts_of_every_sms_provider_come_to_the_hook_once_and_twice, PUBLIC, async |app: TestApp| {
     let (twilio, vonage, infobip) = (Twilio::start().await, Vonage::start().await, Infobip::start().await);
     let shop = app.shop().await;
@@ -216,7 +219,6 @@ on_each_store!(receipts_of_every_sms_provider_come_to_the_hook_once_and_twice, P
         (Infobip::status(2, 9, "UNDELIVERABLE_NOT_DELIVERED"), Infobip::cause(27, "EC_ABSENT_SUBSCRIBER", false));
     let by_infobip =
         |id: &str, (status, cause): &(Value, Value)| infobip.report(&[(id, status.clone(), cause.clone())], now);
-    type Report<'a> = Box<dyn Fn(&str, &str) -> Callback + Send + Sync + 'a>;
     let all: [(&str, Value, Report<'_>, Report<'_>); 3] = [
         (
             "twilio",
