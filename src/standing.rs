@@ -50,6 +50,9 @@ pub async fn look_up(db: &Db, tenant: &Tenant, recipients: &[&Recipient]) -> Res
         for (n, (standing, recipient)) in standings.iter_mut().zip(recipients).enumerate() {
             let id = recipient.contact_id.as_ref();
             if let Some(known) = id.and_then(|id| known.get_mut(id.as_str())) {
+                if let Some(person) = &known.person {
+                    standing.person.clone_from(person);
+                }
                 standing.preferences = known.preferences.clone();
                 standing.consents.clone_from(&known.consents);
             } else if let Some(Found { contact, .. }) = found.remove(&(n as i64)) {

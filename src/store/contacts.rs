@@ -456,6 +456,8 @@ pub async fn any(db: impl AnyExecutor<'_>, tenant: &TenantId) -> StoreResult<boo
 #[derive(Debug, Clone, PartialEq)]
 pub struct Standing {
     pub id: ContactId,
+    /// The phone, else the e-mail address in lower case: by whichever address somebody is written to, one person.
+    pub person: Option<String>,
     pub preferences: Preferences,
     pub consents: Vec<Consent>,
 }
@@ -475,7 +477,8 @@ pub async fn standings(
     let sql = SQL.get(engine, || {
         format!(
             "with v as materialized (select $2 as t, id from {}) \
-             select c.contact_id, c.preferences, c.consents from v cross join contacts c \
+             select c.contact_id, coalesce(c.phone, lower(c.email)) as person, c.preferences, c.consents \
+             from v cross join contacts c \
              where c.tenant_id = v.t and c.contact_id = v.id",
             engine.rows("id text")
         )
@@ -486,6 +489,7 @@ pub async fn standings(
         .map(|row| {
             Ok(Standing {
                 id: row.try_get::<String, _>("contact_id")?.into(),
+                person: row.try_get("person")?,
                 preferences: json_column(row, "preferences")?,
                 consents: json_column(row, "consents")?,
             })

@@ -207,6 +207,7 @@ on_each_store!(nobody_gets_more_marketing_in_a_week_than_the_cap, async |app: Te
         json!({"contactId": "ana"}),
         json!({"phone": "+5213312345678"}),
         json!({"email": "Ana@x.example"}),
+        json!({"contactId": "ana", "phone": "+523312340099"}),
     ];
     let mail = |to: &Value| promo(json!({"to": to, "channel": null, "channels": ["sms", "email"]}));
     assert_eq!(first(&shop, &mail(&spellings[0])).await["status"], "queued");

@@ -131,6 +131,7 @@ on_each_db!(people_are_looked_up_set_by_set, async |db: &Db| {
     let standings = contacts::standings(pool, db.engine, &a, &["c1", "c9", "x-c1"]).await.unwrap();
     assert_eq!(standings.len(), 1);
     assert_eq!((standings[0].id.as_str(), &standings[0].consents), ("c1", &vec![said("sms", false)]));
+    assert_eq!(standings[0].person.as_deref(), Some("+523331234567"));
     assert_eq!(standings[0].preferences.channels, ["sms"]);
 });
 
