@@ -7,7 +7,8 @@
 //! `contacts`, for an appointment is not stored without them. All get the rows ready-made, in the import's own batches, one
 //! commit each; the import parses, checks, looks everybody up and writes. SQLite is always tried, PostgreSQL where
 //! TEST_DATABASE_URL names one or one answers on 127.0.0.1:5432. What follows `x` are medians of the rounds' ratios:
-//! to `bare`, to `indexed`, and to bare writes of all that the import has to write.
+//! to `bare`, to `indexed`, and to bare writes of all that the import has to write of what is new; what is known and has not
+//! changed is only looked up, and may be faster.
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 #[path = "../tests/it/support/store.rs"]

@@ -29,9 +29,9 @@ pub struct Standing {
 impl Standing {
     /// Why nothing of this category may go to this address on this channel, if there is a reason.
     pub fn refusal(&self, channel: &str, address: Option<&str>, category: Category) -> Option<String> {
-        let address = address.map(spelling);
         let stopped = |s: &&Suppressed| {
-            Some(&s.address) == address.as_ref() && (s.category == "all" || s.category == category.as_str())
+            address.is_some_and(|address| s.address == spelling(address))
+                && (s.category == "all" || s.category == category.as_str())
         };
         if let Some(stopped) = self.suppressed.iter().find(stopped) {
             return Some(stopped.reason.clone());

@@ -138,7 +138,10 @@ impl Task {
             .iter()
             .filter(|n| accept.check_suppressed && n.refused.is_none())
             .filter_map(|n| n.delivery.address.as_ref().map(|a| (&n.delivery, a)))
-            .map(|(d, a)| serde_json::json!({"t": d.tenant, "id": d.id, "a": suppressions::spelling(a), "c": d.category.as_str()}))
+            .map(|(d, a)| {
+                let address = suppressions::spelling(a);
+                serde_json::json!({"t": d.tenant, "id": d.id, "a": address, "c": d.category.as_str()})
+            })
             .collect();
         if !rows.is_empty() {
             reasons.extend(self.asked.suppressed(conn, &rows).await?);
